@@ -1,0 +1,148 @@
+//! SCIM tokens: the plain one is shown once, the hash is kept. Two types which never mix, and neither prints.
+
+use std::fmt;
+
+use aws_lc_rs::{digest, rand};
+use jiff::Timestamp;
+
+use super::TokenId;
+
+const PREFIX: &str = "rgs_";
+const SECRET_CHARS: usize = 43;
+const CHECKSUM_CHARS: usize = 6;
+const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// A token in plain text: `rgs_`, 43 characters base62 (256 random bits), 6 characters base62 CRC-32 of what stands
+/// before, so that scanners recognise it and garbage is refused without a look-up (DESIGN 5).
+pub struct PlainToken(String);
+
+/// SHA-256 of a presented or stored token. 256 random bits need no slow hash.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TokenHash([u8; 32]);
+
+/// A SCIM token as the operator sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Token {
+    pub id: TokenId,
+    /// The first characters, enough to recognise it and too few to use it.
+    pub prefix: String,
+    pub created_at: Timestamp,
+    pub expires_at: Option<Timestamp>,
+    pub last_used_at: Option<Timestamp>,
+}
+
+impl PlainToken {
+    /// Makes a token from the operating system's randomness.
+    ///
+    /// # Panics
+    /// If the system has no randomness: no secret may be made then.
+    pub fn generate() -> Self {
+        let mut bits = [0u8; 32];
+        rand::fill(&mut bits).expect("the system's random source works");
+        let mut text = String::with_capacity(PREFIX.len() + SECRET_CHARS + CHECKSUM_CHARS);
+        text.push_str(PREFIX);
+        text.push_str(&base62(bits));
+        let checksum = crc32(text.as_bytes());
+        let mut wide = [0u8; 32];
+        wide[28..].copy_from_slice(&checksum.to_be_bytes());
+        text.push_str(&base62(wide)[SECRET_CHARS - CHECKSUM_CHARS..]);
+        Self(text)
+    }
+
+    /// The text, for the one answer which reveals it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// What a list of tokens may show.
+    pub fn prefix(&self) -> &str {
+        &self.0[..PREFIX.len() + 6]
+    }
+
+    pub fn hash(&self) -> TokenHash {
+        TokenHash::of(&self.0)
+    }
+}
+
+impl TokenHash {
+    /// Hash of whatever was presented.
+    pub fn of(presented: &str) -> Self {
+        let mut hash = [0; 32];
+        hash.copy_from_slice(digest::digest(&digest::SHA256, presented.as_bytes()).as_ref());
+        Self(hash)
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for TokenHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenHash(..)")
+    }
+}
+
+/// Has `presented` the form of a token of ours, checksum included? Says nothing about whether it is one.
+pub fn is_well_formed(presented: &str) -> bool {
+    let Some(rest) = presented.strip_prefix(PREFIX) else { return false };
+    if rest.len() != SECRET_CHARS + CHECKSUM_CHARS || !rest.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        return false;
+    }
+    let (body, checksum) = presented.split_at(PREFIX.len() + SECRET_CHARS);
+    let mut wide = [0u8; 32];
+    wide[28..].copy_from_slice(&crc32(body.as_bytes()).to_be_bytes());
+    checksum == &base62(wide)[SECRET_CHARS - CHECKSUM_CHARS..]
+}
+
+/// 256 bits as 43 characters, big end first.
+fn base62(mut bits: [u8; 32]) -> String {
+    let mut digits = [0u8; SECRET_CHARS];
+    for digit in digits.iter_mut().rev() {
+        let mut rest = 0u32;
+        for byte in &mut bits {
+            let value = (rest << 8) | u32::from(*byte);
+            *byte = u8::try_from(value / 62).expect("rest < 62, so the quotient fits a byte");
+            rest = value % 62;
+        }
+        *digit = ALPHABET[rest as usize];
+    }
+    digits.iter().map(|d| char::from(*d)).collect()
+}
+
+/// CRC-32 (IEEE 802.3), bit by bit: it runs once for each token presented, over 47 bytes.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0u32, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_checksum_is_crc_32() {
+        assert_eq!(crc32(b"123456789"), 0xCBF4_3926);
+    }
+
+    #[test]
+    fn a_generated_token_is_well_formed_and_its_own() {
+        let (one, other) = (PlainToken::generate(), PlainToken::generate());
+        assert_eq!(one.reveal().len(), 53);
+        assert!(is_well_formed(one.reveal()));
+        assert_ne!(one.hash(), other.hash());
+        assert!(one.reveal().starts_with(one.prefix()));
+    }
+
+    #[test]
+    fn one_wrong_character_is_seen_without_a_look_up() {
+        let token = PlainToken::generate();
+        for at in 0..token.reveal().len() {
+            let mut bytes = token.reveal().as_bytes().to_vec();
+            bytes[at] = if bytes[at] == b'x' { b'y' } else { b'x' };
+            assert!(!is_well_formed(std::str::from_utf8(&bytes).unwrap()), "position {at}");
+        }
+        assert!(!is_well_formed("") && !is_well_formed("rgs_") && !is_well_formed(&token.reveal()[..52]));
+    }
+}

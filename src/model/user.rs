@@ -1,0 +1,44 @@
+//! A user as we keep it: the SCIM resource and what SCIM does not know of.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::UserId;
+use crate::scim::resource::Resource;
+
+/// A user of a realm.
+#[derive(Debug, Clone, PartialEq)]
+pub struct User {
+    pub id: UserId,
+    /// Counts the changes, from 1; the ETag (RFC 7644 §3.14).
+    pub version: i64,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    pub state: State,
+    /// What the IdP wrote.
+    pub resource: Resource,
+}
+
+/// What the application sees (M052-M058, X4). SCIM's `active` is `true` for a shadow user as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Provisioned, not yet signed in.
+    Shadow,
+    /// Has signed in, or the realm's policy wants no shadow.
+    Active,
+    /// The IdP said `active: false`.
+    Disabled,
+}
+
+impl State {
+    /// `active` is the IdP's word, `activated` whether the first sign-in has happened: two facts, so that a user
+    /// who is disabled and enabled again returns to the former state (M056).
+    pub const fn of(active: bool, activated: bool) -> Self {
+        match (active, activated) {
+            (false, _) => State::Disabled,
+            (true, false) => State::Shadow,
+            (true, true) => State::Active,
+        }
+    }
+}
