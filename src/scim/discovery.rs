@@ -39,7 +39,7 @@ pub fn service_provider_config(base: &str) -> Value {
 
 /// `GET /ResourceTypes`
 pub fn resource_types(base: &str, types: &[&ResourceType]) -> Value {
-    list(types.iter().map(|resource_type| self::resource_type(base, resource_type)).collect())
+    list(types.iter().map(|resource_type| self::resource_type(base, resource_type)))
 }
 
 /// `GET /ResourceTypes/{name}` (RFC 7643 §6).
@@ -67,7 +67,7 @@ pub fn schemas(base: &str, types: &[&ResourceType]) -> Value {
             all.push(schema);
         }
     }
-    list(all.into_iter().map(|schema| self::schema(base, schema)).collect())
+    list(all.into_iter().map(|schema| self::schema(base, schema)))
 }
 
 /// `GET /Schemas/{urn}` (RFC 7643 §7).
@@ -84,7 +84,8 @@ pub fn schema(base: &str, schema: &Schema) -> Value {
 }
 
 /// RFC 7644 §4: discovery answers whole lists, without paging.
-fn list(resources: Vec<Value>) -> Value {
+fn list(resources: impl Iterator<Item = Value>) -> Value {
+    let resources: Vec<Value> = resources.collect();
     let count = resources.len();
     json!({
         "schemas": [LIST_URN],
