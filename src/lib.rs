@@ -1,4 +1,5 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
-pub mod model;
 pub mod scim;
+pub mod model;
+pub mod store;
