@@ -4,10 +4,12 @@ use uuid::Uuid;
 
 use super::document::Document;
 
-/// A group of a realm, without its members.
+/// A group of a realm.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Group {
     pub document: Document,
+    /// The SCIM attribute `members` as JSON text, where it was read along and is not empty.
+    pub members: Option<String>,
 }
 
 /// A member of a group: a user, or a nested group.

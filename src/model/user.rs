@@ -8,6 +8,8 @@ use super::document::Document;
 #[derive(Debug, Clone, PartialEq)]
 pub struct User {
     pub document: Document,
+    /// Has the first sign-in happened, or does the policy want no shadow?
+    pub activated: bool,
     pub state: State,
     /// The SCIM attribute `groups` (read-only, RFC 7643 §4.1.2) as JSON text, where it was read along.
     pub groups: Option<String>,

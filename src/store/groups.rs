@@ -2,10 +2,7 @@
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
-use tokio_postgres::{
-    Row,
-    types::{Json, Type},
-};
+use tokio_postgres::types::{Json, Type};
 
 use super::{
     error::{Error, Result},
@@ -16,7 +13,7 @@ use super::{
     tx::RealmTx,
     users::document_from,
 };
-use crate::model::{GroupId, group::Group};
+use crate::model::{GroupId, document::Document};
 
 /// What is written of a group: the document, and beside it what is looked up.
 #[derive(Debug)]
@@ -89,13 +86,13 @@ pub async fn insert(tx: &mut RealmTx, id: GroupId, row: &GroupRow, origin: &Orig
     .map(|_| ())
 }
 
-pub async fn find(tx: &mut RealmTx, id: GroupId) -> Result<Option<Group>> {
-    tx.query(FIND, &[&id.0]).await?.first().map(group_from).transpose()
+pub async fn find(tx: &mut RealmTx, id: GroupId) -> Result<Option<Document>> {
+    tx.query(FIND, &[&id.0]).await?.first().map(document_from).transpose()
 }
 
 /// The group, held against every other writer of it and of its membership until the transaction ends.
-pub async fn lock(tx: &mut RealmTx, id: GroupId) -> Result<Option<Group>> {
-    tx.query(LOCK, &[&id.0]).await?.first().map(group_from).transpose()
+pub async fn lock(tx: &mut RealmTx, id: GroupId) -> Result<Option<Document>> {
+    tx.query(LOCK, &[&id.0]).await?.first().map(document_from).transpose()
 }
 
 /// Writes a locked group. `previous` are the former values of what changed. Answers version and time of the change.
@@ -125,16 +122,12 @@ pub async fn delete(tx: &mut RealmTx, id: GroupId, keep_tombstone: bool, origin:
 }
 
 /// A page of the groups which fulfil `condition`, ordered by id, and how many fulfil it in all.
-pub async fn list(tx: &mut RealmTx, condition: &Condition, page: Page) -> Result<(Vec<Group>, i64)> {
-    list::page(tx, "groups", "NULL::jsonb AS members", condition, page, (&"", Type::TEXT), group_from).await
+pub async fn list(tx: &mut RealmTx, condition: &Condition, page: Page) -> Result<(Vec<Document>, i64)> {
+    list::page(tx, "groups", "NULL::jsonb AS members", condition, page, (&"", Type::TEXT), document_from).await
 }
 
 /// Brings the unique names of all groups in line with the realm's policy.
 pub async fn set_unique_names(tx: &mut RealmTx, unique: bool) -> Result<()> {
     let sql = "UPDATE groups SET unique_name = CASE WHEN $2 THEN display_name_key END WHERE realm_id = $1";
     tx.query(sql, &[&unique]).await.map(|_| ())
-}
-
-fn group_from(row: &Row) -> Result<Group> {
-    Ok(Group { document: document_from(row)? })
 }

@@ -26,7 +26,7 @@ use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, R
 use tokio_postgres::{Config, NoTls, Row, config::SslMode, types::ToSql};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::model::Scope;
+use crate::model::{RealmId, Scope};
 use error::{Error, Result};
 use pulse::Pulse;
 use tx::RealmTx;
@@ -101,35 +101,15 @@ impl Store {
         self.shared.pool.status()
     }
 
-    /// A transaction which stands in the realm of `scope`. Nothing is sent before its first statement.
+    /// A transaction which stands in `realm`, at the epoch that is known of it. Nothing is sent before its first
+    /// statement.
+    pub async fn enter(&self, realm: RealmId, epoch: i64) -> Result<RealmTx> {
+        Ok(RealmTx::new(self.connection().await?, self.clone(), realm, epoch))
+    }
+
+    /// A transaction which stands in the realm of `scope`.
     pub async fn begin(&self, scope: &Scope) -> Result<RealmTx> {
         self.enter(scope.realm.id, scope.realm.epoch).await
-    }
-
-    /// Runs `body` in one transaction: commits if it succeeds, else nothing has happened. A deadlock is tried again.
-    pub async fn transaction<T, E: From<Error>>(
-        &self,
-        scope: &Scope,
-        body: impl AsyncFn(&mut RealmTx) -> Result<T, E>,
-        is_deadlock: impl Fn(&E) -> bool,
-    ) -> Result<T, E> {
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            let mut tx = self.begin(scope).await?;
-            let outcome = match body(&mut tx).await {
-                Ok(value) => tx.commit().await.map(|()| value).map_err(E::from),
-                Err(error) => Err(error),
-            };
-            match outcome {
-                Err(error) if tries < 4 && is_deadlock(&error) => {}
-                outcome => return outcome,
-            }
-        }
-    }
-
-    async fn enter(&self, realm: crate::model::RealmId, epoch: i64) -> Result<RealmTx> {
-        Ok(RealmTx::new(self.connection().await?, self.clone(), realm, epoch))
     }
 
     /// One statement outside of any realm: the register of realms, the operators.

@@ -3,7 +3,13 @@
 //! A frozen database leaves every connection open and silent. The pulse notices within [`SILENCE`], ends the waiting
 //! of all requests, and lets new ones fail at once; it notices the return as quickly.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use deadpool_postgres::Pool;
 use futures_util::{StreamExt, stream};
@@ -11,7 +17,7 @@ use tokio::{
     sync::{Notify, broadcast, watch},
     time::{sleep, timeout},
 };
-use tokio_postgres::{AsyncMessage, Client, Config, NoTls};
+use tokio_postgres::{AsyncMessage, Client, Config, NoTls, SimpleQueryMessage};
 use tracing::{info, warn};
 
 use super::{
@@ -30,6 +36,12 @@ const SILENCE: Duration = Duration::from_millis(2_000);
 /// Time between two attempts to connect.
 const RETRY: Duration = Duration::from_millis(200);
 
+/// How this connection names itself, so that nodes can count one another.
+const NAME: &str = "realmgate pulse";
+/// The question: how many nodes are there?
+const NODES: &str = "SELECT count(*) FROM pg_stat_activity
+                      WHERE application_name = 'realmgate pulse' AND datname = current_database()";
+
 /// What the pulse hears.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Heard {
@@ -43,6 +55,7 @@ pub enum Heard {
 #[derive(Clone)]
 pub struct Pulse {
     alive: watch::Receiver<bool>,
+    alone: Arc<AtomicBool>,
     heard: broadcast::Sender<Heard>,
     suspect: Arc<Notify>,
 }
@@ -52,15 +65,21 @@ impl Pulse {
         // Alive until shown otherwise, so that the first request need not wait for the first beat.
         let (alive_tx, alive) = watch::channel(true);
         let (heard, _) = broadcast::channel(1024);
-        let suspect = Arc::new(Notify::new());
-        let task = Task { config, pool, connect_timeout, alive: alive_tx, heard: heard.clone(), suspect: suspect.clone() };
-        tokio::spawn(task.run());
-        Self { alive, heard, suspect }
+        let (suspect, alone) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
+        let pulse = Self { alive, alone, heard, suspect };
+        tokio::spawn(Task { config, pool, connect_timeout, alive: alive_tx, pulse: pulse.clone() }.run());
+        pulse
     }
 
     /// Does the database answer?
     pub fn is_alive(&self) -> bool {
         *self.alive.borrow()
+    }
+
+    /// Is this the only node on the database, and would it hear if that changed? Then nobody else can have changed a
+    /// realm, and what is cached of it is true.
+    pub fn is_alone(&self) -> bool {
+        self.alone.load(Ordering::Acquire)
     }
 
     /// What other nodes, and this one, change in realms.
@@ -97,21 +116,19 @@ struct Task {
     pool: Pool,
     connect_timeout: Duration,
     alive: watch::Sender<bool>,
-    heard: broadcast::Sender<Heard>,
-    suspect: Arc<Notify>,
+    pulse: Pulse,
 }
 
 impl Task {
-    /// Runs as long as anybody holds the pulse.
     async fn run(self) {
-        while !self.alive.is_closed() {
+        loop {
             match timeout(self.connect_timeout, self.connect()).await {
                 Ok(Ok(client)) => {
                     if !self.alive.send_replace(true) {
                         info!("the database answers again");
                     }
                     // Nobody knows what was said while nobody listened.
-                    let _ = self.heard.send(Heard::Anything);
+                    let _ = self.pulse.heard.send(Heard::Anything);
                     self.beat(&client).await;
                 }
                 Ok(Err(error)) => self.lost(&error.to_string()),
@@ -122,6 +139,7 @@ impl Task {
     }
 
     fn lost(&self, why: &str) {
+        self.pulse.alone.store(false, Ordering::Release);
         if self.alive.send_replace(false) {
             warn!(why, "the database does not answer: requests get 503 until it does");
         }
@@ -131,34 +149,37 @@ impl Task {
 
     /// Returns when the connection is lost or silent.
     async fn beat(&self, client: &Client) {
-        while !self.alive.is_closed() {
-            match timeout(SILENCE, client.batch_execute("")).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => return self.pool_is_old(&error.to_string()),
+        loop {
+            match timeout(SILENCE, client.simple_query(NODES)).await {
+                Ok(Ok(answer)) => self.pulse.alone.store(is_one(&answer), Ordering::Release),
+                Ok(Err(error)) => return self.broken(&error.to_string()),
                 Err(_) => return self.lost("silent"),
             }
             tokio::select! {
                 () = sleep(BEAT) => {}
-                () = self.suspect.notified() => {}
+                () = self.pulse.suspect.notified() => {}
             }
         }
     }
 
     /// The connection broke, which a restart of the database does as well: it is away only if it cannot be reached.
-    fn pool_is_old(&self, why: &str) {
+    fn broken(&self, why: &str) {
         info!(why, "the connection to the database broke");
+        self.pulse.alone.store(false, Ordering::Release);
         self.pool.retain(|_, _| false);
     }
 
     async fn connect(&self) -> Result<Client> {
-        match tls_of(&self.config)? {
+        let mut config = self.config.clone();
+        config.application_name(NAME);
+        match tls_of(&config)? {
             Some(tls) => {
-                let (client, connection) = self.config.connect(tls).await?;
+                let (client, connection) = config.connect(tls).await?;
                 self.forward(connection);
                 self.subscribe(client).await
             }
             None => {
-                let (client, connection) = without_tls(&self.config).connect(NoTls).await?;
+                let (client, connection) = without_tls(&config).connect(NoTls).await?;
                 self.forward(connection);
                 self.subscribe(client).await
             }
@@ -176,7 +197,7 @@ impl Task {
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
         T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
-        let heard = self.heard.clone();
+        let heard = self.pulse.heard.clone();
         tokio::spawn(async move {
             let mut messages = stream::poll_fn(move |cx| connection.poll_message(cx));
             while let Some(Ok(message)) = messages.next().await {
@@ -188,4 +209,8 @@ impl Task {
             }
         });
     }
+}
+
+fn is_one(answer: &[SimpleQueryMessage]) -> bool {
+    answer.iter().any(|message| matches!(message, SimpleQueryMessage::Row(row) if row.get(0) == Some("1")))
 }

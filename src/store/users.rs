@@ -55,7 +55,18 @@ pub const FIND: &str = "
               FROM group_members m JOIN groups g ON g.realm_id = m.realm_id AND g.id = m.group_id
              WHERE m.realm_id = $1 AND m.user_id = r.id) AS groups
       FROM users r
-     WHERE r.realm_id = $1 AND r.id = $2::uuid";
+     WHERE r.realm_id = $1 AND r.id = $2";
+
+/// The same, held against every other writer until the transaction ends.
+const LOCK: &str = "
+    SELECT r.id, r.version, r.created_at, r.updated_at, r.active, r.activated_at, r.attributes,
+           (SELECT jsonb_agg(jsonb_build_object('value', g.id, '$ref', $3::text || g.id, 'type', 'direct',
+                                                'display', g.attributes -> 'displayName') ORDER BY g.id)
+              FROM group_members m JOIN groups g ON g.realm_id = m.realm_id AND g.id = m.group_id
+             WHERE m.realm_id = $1 AND m.user_id = r.id) AS groups
+      FROM users r
+     WHERE r.realm_id = $1 AND r.id = $2
+       FOR UPDATE OF r";
 
 /// The same column for a list, where `$2` is the URL.
 const GROUPS: &str = "
@@ -63,10 +74,6 @@ const GROUPS: &str = "
                                          'display', g.attributes -> 'displayName') ORDER BY g.id)
        FROM group_members m JOIN groups g ON g.realm_id = m.realm_id AND g.id = m.group_id
       WHERE m.realm_id = $1 AND m.user_id = r.id)";
-
-const LOCK: &str = "
-    SELECT id, version, created_at, updated_at, active, activated_at, attributes, NULL::jsonb AS groups
-      FROM users WHERE realm_id = $1 AND id = $2 FOR UPDATE";
 
 /// The display name of the application follows only where the policy says so (M065).
 const UPDATE: &str = "
@@ -127,19 +134,13 @@ pub async fn find(mut tx: RealmTx, id: UserId, groups_url: &str) -> Result<Optio
     rows.first().map(user_from).transpose()
 }
 
-/// Like [`find`], within a transaction which goes on, or has changed the user.
-pub async fn find_in(tx: &mut RealmTx, id: UserId, groups_url: &str) -> Result<Option<User>> {
-    let rows = tx.query(FIND, &[&id.0, &groups_url]).await?;
-    rows.first().map(user_from).transpose()
-}
-
 /// The user, held against every other writer until the transaction ends.
-pub async fn lock(tx: &mut RealmTx, id: UserId) -> Result<Option<User>> {
-    let rows = tx.query(LOCK, &[&id.0]).await?;
+pub async fn lock(tx: &mut RealmTx, id: UserId, groups_url: &str) -> Result<Option<User>> {
+    let rows = tx.query(LOCK, &[&id.0, &groups_url]).await?;
     rows.first().map(user_from).transpose()
 }
 
-/// Writes a locked user. `previous` are the former values of what changed. Answers version and time of the change.
+/// Writes a locked user, and commits. `previous` are the former values of what changed. Answers version and time of the change.
 pub async fn update(
     tx: &mut RealmTx,
     id: UserId,
@@ -149,7 +150,7 @@ pub async fn update(
     origin: &Origin<'_>,
 ) -> Result<(i64, Timestamp)> {
     let rows = tx
-        .query(
+        .finish(
             UPDATE,
             &[
                 &id.0, &origin.at, &row.active, &row.user_name_key, &row.external_id, &row.display_name_key,
@@ -162,9 +163,9 @@ pub async fn update(
     Ok((row.try_get(0)?, row.try_get(1)?))
 }
 
-/// Deletes a locked user.
+/// Deletes a locked user, and commits.
 pub async fn delete(tx: &mut RealmTx, id: UserId, keep_tombstone: bool, origin: &Origin<'_>) -> Result<()> {
-    tx.query(DELETE, &[&id.0, &origin.at, &origin.actor, &origin.request_id, &keep_tombstone]).await.map(|_| ())
+    tx.finish(DELETE, &[&id.0, &origin.at, &origin.actor, &origin.request_id, &keep_tombstone]).await.map(|_| ())
 }
 
 /// A page of the users which fulfil `condition`, ordered by id, and how many fulfil it in all.
@@ -185,6 +186,7 @@ fn user_from(row: &Row) -> Result<User> {
     let groups: Option<JsonText> = row.try_get("groups")?;
     Ok(User {
         document: document_from(row)?,
+        activated: activated_at.is_some(),
         state: State::of(active, activated_at.is_some()),
         groups: groups.map(|text| text.0),
     })

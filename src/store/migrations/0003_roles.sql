@@ -18,6 +18,6 @@ CREATE FUNCTION found_realm(realm uuid, name text, display_name text, enabled bo
 RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO realms VALUES (realm, name, display_name, enabled, false, 1, '{}', at, at);
-    PERFORM enter(realm, 1);
+    PERFORM enter(realm, 1), pg_notify('realmgate_realms', realm::text);
     INSERT INTO roles VALUES (realm, role, role_name, 'Kept in step by the identity provider over SCIM', at);
 END $$;
