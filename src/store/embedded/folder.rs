@@ -160,7 +160,7 @@ impl Folder {
     }
 
     pub fn url(&self) -> String {
-        let host: String = self.socket_dir.as_os_str().as_bytes().iter().map(percent_encoded).collect();
+        let host: String = self.socket_dir.as_os_str().as_bytes().iter().copied().map(percent_encoded).collect();
         format!("postgres://{ROLE}:{}@/{ROLE}?host={host}&port={PORT}", self.password)
     }
 
@@ -326,9 +326,9 @@ fn password(folder: &Path, account: Option<Account>) -> Result<String> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(failed("read", &path)(error)),
     }
-    let mut random = [0; 32];
+    let mut random = [0; 16];
     rand::fill(&mut random).map_err(|_| failed("fill", &path)(io::Error::other("no random numbers")))?;
-    let password: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let password = format!("{:032x}", u128::from_be_bytes(random));
     // Renamed when whole: a password cut short would lock us out of the cluster.
     let new = folder.join("password.new");
     let write = || {
@@ -343,9 +343,9 @@ fn password(folder: &Path, account: Option<Account>) -> Result<String> {
 }
 
 /// One byte of a URL's query.
-fn percent_encoded(byte: &u8) -> String {
+fn percent_encoded(byte: u8) -> String {
     match byte {
-        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(*byte).to_string(),
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
         _ => format!("%{byte:02X}"),
     }
 }

@@ -3,6 +3,8 @@
 //! `install` finds the programs, `folder` keeps what lies on disk, `server` is one run of the server process; here is
 //! what holds them together: a keeper which starts the server again whenever it dies. The server outlives a gateway
 //! that is killed, and the next gateway takes it over; an orderly stop ends both.
+//! The operator's own clients reach it through its socket, as root or as its user:
+//! `PGPASSWORD=$(cat DATA_DIR/postgres/password) psql -h DATA_DIR/postgres -U realmgate`.
 //! NB: durability is PostgreSQL's own: `fsync` and `full_page_writes` stay on.
 
 mod folder;

@@ -83,8 +83,12 @@ impl Server {
         set("cluster_name", folder.mark());
         set("port", &PORT.to_string());
         set("unix_socket_directories", &folder.seen(folder.socket_dir()).to_string_lossy());
-        SETTINGS.iter().for_each(|(name, value)| set(name, value));
-        settings.iter().for_each(|(name, value)| set(name, value));
+        for (name, value) in SETTINGS {
+            set(name, value);
+        }
+        for (name, value) in settings {
+            set(name, value);
+        }
         command.stdout(Stdio::null()).stderr(log);
         let child = command.spawn().map_err(failed("run", &program))?;
         let pid = child.id().and_then(|pid| Pid::from_raw(pid.try_into().ok()?));
@@ -191,7 +195,9 @@ impl Drop for Server {
 pub async fn clear_remains(folder: &Folder) -> Result<()> {
     for signal in [Signal::QUIT, Signal::KILL] {
         let remains = Process::all_marked(folder.mark());
-        remains.iter().for_each(|process| process.signal(signal));
+        for process in &remains {
+            process.signal(signal);
+        }
         let gone = async {
             while remains.iter().any(|process| process.is_marked(folder.mark())) {
                 time::sleep(BEAT).await;
