@@ -12,15 +12,10 @@ use unicode_normalization::UnicodeNormalization as _;
 use super::{
     error::{Error, Result},
     lenient::{self, Dialect},
-    schema::{Attribute, GROUP_URN, Kind, Mutability, ResourceType, Returned, Schema},
+    limits::{MAX_ATTRIBUTES, MAX_MEMBERS, MAX_VALUES},
+    schema::{self, Attribute, GROUP_URN, Kind, Mutability, ResourceType, Returned, Schema},
 };
 
-/// Attributes of one resource, those of its extensions included; also members of any one JSON object in it.
-pub const MAX_ATTRIBUTES: usize = 500;
-/// Values of one multi-valued attribute.
-pub const MAX_VALUES: usize = 1_000;
-/// Members of a group that one request may name.
-pub const MAX_MEMBERS: usize = 100_000;
 /// Characters of a `userName`.
 pub const MAX_USER_NAME: usize = 1_024;
 
@@ -135,7 +130,6 @@ pub(super) fn finish(resource_type: &ResourceType, resource: &mut Resource) -> R
             return Err(Error::invalid_value("`userName` contains a control character"));
         }
     }
-    let is_urn = |key: &str| key.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("urn:"));
     let size = |(key, value): (&String, &Value)| match value {
         Value::Object(extension) if is_urn(key) => extension.len(),
         _ => 1,
@@ -254,13 +248,13 @@ impl Admission {
         let incoming = match value {
             Value::Object(object) => object,
             Value::String(text) if self.is_lenient() => {
-                lenient::complex_from_text(attribute, text).map_err(|_| mismatch())?
+                lenient::complex_from_text(attribute, text).ok_or_else(mismatch)?
             }
             _ => return Err(mismatch()),
         };
         let mut complex = Map::new();
         for (key, value) in incoming {
-            match find(&attribute.sub_attributes, &key) {
+            match attribute.sub(&key) {
                 Some(sub) if !self.may_write(sub) => {}
                 Some(sub) => {
                     if let Some(value) = self.value(sub, value, place.sub(&sub.name))? {
@@ -283,7 +277,7 @@ impl Admission {
         };
         let mut attributes = Map::new();
         for (key, value) in incoming {
-            match find(&extension.attributes, &key) {
+            match extension.attribute(&key) {
                 Some(attribute) if !is_client_writable(attribute) => {}
                 Some(attribute) => {
                     if let Some(value) = self.value(attribute, value, place.of_extension(&attribute.name))? {
@@ -377,14 +371,9 @@ impl Admission {
     }
 }
 
-/// The attribute of that name in the core schema.
-pub(super) fn top_level<'a>(resource_type: &'a ResourceType, name: &str) -> Option<&'a Attribute> {
-    find(&resource_type.schema.attributes, name)
-}
-
-/// RFC 7643 §2.1: attribute names are case-insensitive.
-pub(super) fn find<'a>(attributes: &'a [Attribute], name: &str) -> Option<&'a Attribute> {
-    attributes.iter().find(|attribute| attribute.name.eq_ignore_ascii_case(name))
+/// The attribute of that name in the core schema, or among those which every resource has.
+fn top_level<'a>(resource_type: &'a ResourceType, name: &str) -> Option<&'a Attribute> {
+    resource_type.schema.attribute(name).or_else(|| schema::common(name))
 }
 
 /// Is this the attribute which is kept as rows?
@@ -414,6 +403,11 @@ pub(super) fn check_count(values: usize, place: Place<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Is this top-level name that of an extension, so that an object under it is one of attributes?
+pub(super) fn is_urn(name: &str) -> bool {
+    name.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("urn:"))
+}
+
 fn assign(into: &mut Map<String, Value>, name: &str, value: Value, place: Place<'_>) -> Result<()> {
     if into.keys().any(|key| key.eq_ignore_ascii_case(name)) {
         return Err(Error::invalid_syntax(format!("`{place}` is given twice; attribute names ignore case")));
@@ -430,17 +424,11 @@ fn check_type(kind: Kind, value: &Value, place: Place<'_>) -> Result<()> {
         Kind::Boolean => (value.is_boolean(), "true or false"),
         Kind::Integer => (value.is_i64() || value.is_u64(), "a whole number"),
         Kind::Decimal => (value.is_number(), "a number"),
-        Kind::DateTime => (value.as_str().is_some_and(is_date_time), "a time such as `2011-05-13T04:42:34Z`"),
+        Kind::DateTime => (value.as_str().and_then(schema::instant).is_some(), "a time such as `2011-05-13T04:42:34Z`"),
         Kind::Binary => (value.as_str().is_some_and(is_base64), "base64"),
         Kind::Complex => (value.is_object(), "an object"),
     };
     if fits { Ok(()) } else { Err(Error::invalid_value(format!("`{place}` must be {expected}"))) }
-}
-
-/// `xsd:dateTime`, whose offset may be missing.
-fn is_date_time(text: &str) -> bool {
-    text.contains(['T', 't'])
-        && (text.parse::<jiff::Timestamp>().is_ok() || text.parse::<jiff::civil::DateTime>().is_ok())
 }
 
 /// Base64 of either alphabet (RFC 4648 §4, §5); RFC 7643 §2.3.6 lets the padding be left out.
