@@ -1,0 +1,1 @@
+pub fn token_cache(_r: &str) {}
