@@ -1,5 +1,7 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
-pub mod scim;
+pub mod config;
 pub mod model;
+pub mod scim;
+pub mod secret;
 pub mod store;
