@@ -151,7 +151,7 @@ pub enum Error {
     // NB: the parser's own text quotes the line, which may hold a password.
     #[error("line {line} of `{path}` is not TOML: {reason}")]
     Syntax { path: PathBuf, line: usize, reason: String },
-    #[error("{origin}: there is no setting `{key}`; {remedy}")]
+    #[error("{origin}: `{key}` is no setting: {remedy}")]
     Unknown { origin: String, key: String, remedy: String },
     #[error("{origin}: setting `{key}`: {reason}")]
     Invalid { origin: String, key: String, reason: String },
@@ -259,11 +259,11 @@ impl Layers {
         };
         let table = table.ok_or_else(|| unknown("see config/default.toml for all there are".into()))?;
         match table.get_mut(name) {
-            Some(Value::Table(_)) => return Err(unknown(format!("it is a section: write `[{name}]`"))),
+            Some(Value::Table(_)) => return Err(unknown(format!("it is a section, write `[{name}]`"))),
             Some(slot) => *slot = value,
             None => {
                 let known: Vec<_> = table.keys().map(String::as_str).collect();
-                return Err(unknown(format!("here are: {}", known.join(", "))));
+                return Err(unknown(format!("there are {}", known.join(", "))));
             }
         }
         let invalid = |e: toml::de::Error| e.message().to_owned();
