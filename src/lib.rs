@@ -2,6 +2,8 @@
 
 pub mod config;
 pub mod model;
+pub mod outbound;
 pub mod scim;
 pub mod secret;
 pub mod store;
+pub mod telemetry;

@@ -8,6 +8,7 @@ mod value;
 use std::{
     collections::BTreeMap,
     env,
+    io::{self, IsTerminal as _},
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
@@ -68,6 +69,17 @@ pub enum LogFormat {
     Auto,
     Text,
     Json,
+}
+
+impl LogFormat {
+    /// Is JSON wanted? Logs go to stderr, so that is the terminal which counts.
+    pub fn is_json(self) -> bool {
+        match self {
+            Self::Auto => !io::stderr().is_terminal(),
+            Self::Text => false,
+            Self::Json => true,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -147,7 +159,7 @@ pub struct BootstrapAdmin {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("cannot read the configuration file `{path}`")]
-    Unreadable { path: PathBuf, source: std::io::Error },
+    Unreadable { path: PathBuf, source: io::Error },
     // NB: the parser's own text quotes the line, which may hold a password.
     #[error("line {line} of `{path}` is not TOML: {reason}")]
     Syntax { path: PathBuf, line: usize, reason: String },
