@@ -7,7 +7,6 @@ use serde_json::{Map, Value, json};
 
 use super::{
     error::{Error, Result},
-    limits::MAX_RESULTS,
     path::AttrPath,
     resource::{Resource, is_urn},
     schema::{self, Attribute, ResourceType, Returned},
@@ -15,9 +14,6 @@ use super::{
 
 /// URN of the answer to a query (RFC 7644 §8.2).
 pub const LIST_RESPONSE_URN: &str = "urn:ietf:params:scim:api:messages:2.0:ListResponse";
-
-/// Resources on a page if the client does not say.
-pub const DEFAULT_COUNT: usize = 100;
 
 /// The parameters of a list request (RFC 7644 §3.4.2).
 #[derive(Debug, Clone, PartialEq)]
@@ -73,20 +69,26 @@ impl<T> ListResponse<T> {
 
 impl ListQuery {
     /// Reads decoded query parameters; those of other names are left alone. What is out of range is brought into it,
-    /// as RFC 7644 §3.4.2.4 wants; what is no number is refused.
-    pub fn parse<'a>(parameters: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self> {
-        let (mut start_index, mut count, mut filter) = (1, DEFAULT_COUNT, None);
+    /// as RFC 7644 §3.4.2.4 wants; what is no number is refused. A page has `page_default` resources if the client does
+    /// not say, and never more than `page_max`.
+    pub fn parse<'a>(
+        parameters: impl IntoIterator<Item = (&'a str, &'a str)>,
+        page_default: i64,
+        page_max: i64,
+    ) -> Result<Self> {
+        let (mut start_index, mut count, mut filter) = (1, page_default, None);
         let (mut attributes, mut excluded) = (None, None);
         for (name, text) in parameters {
             match name {
                 "startIndex" => start_index = u64::try_from(integer(name, text)?).unwrap_or(1).max(1),
-                "count" => count = usize::try_from(integer(name, text)?).unwrap_or(0).min(MAX_RESULTS),
+                "count" => count = integer(name, text)?,
                 "filter" => filter = Some(text.to_owned()),
                 "attributes" => attributes = Some(text),
                 "excludedAttributes" => excluded = Some(text),
                 _ => {}
             }
         }
+        let count = usize::try_from(count.min(page_max)).unwrap_or(0);
         Ok(Self { start_index, count, filter, projection: Projection::parse(attributes, excluded)? })
     }
 }
@@ -278,7 +280,7 @@ mod tests {
     }
 
     fn page(parameters: &[(&str, &str)]) -> String {
-        match ListQuery::parse(parameters.iter().copied()) {
+        match ListQuery::parse(parameters.iter().copied(), 100, 1_000) {
             Ok(query) => format!("{} {}", query.start_index, query.count),
             Err(error) => error.to_string(),
         }
