@@ -65,7 +65,7 @@ pub async fn run(config: Config, ready_file: Option<PathBuf>) -> Result<()> {
 
     let (phase_tx, phase) = watch::channel(Phase::Serving);
     let edge = Edge { store: store.clone(), access, operators, settings: Arc::new(settings(&config, &public_url)) };
-    let ops = Ops { store, phase: phase.clone(), metrics: Arc::new(metrics.clone()) };
+    let ops = Ops { store: store.clone(), phase: phase.clone(), metrics: Arc::new(metrics.clone()) };
     tokio::spawn(upkeep(metrics));
     let serving = serve(&config, edge, ops, public, management, phase);
 
@@ -82,6 +82,7 @@ pub async fn run(config: Config, ready_file: Option<PathBuf>) -> Result<()> {
         phase_tx.send_replace(Phase::Draining);
     });
     serving.await;
+    store.close();
     database.close().await;
     info!("stopped");
     Ok(())

@@ -98,6 +98,12 @@ impl Store {
         &self.shared.pulse
     }
 
+    /// Ends the use of the database: nothing is asked of it from here on.
+    pub fn close(&self) {
+        self.shared.pool.close();
+        self.shared.pulse.stop();
+    }
+
     /// State of the pool, for the metrics.
     pub fn pool_status(&self) -> deadpool_postgres::Status {
         self.shared.pool.status()

@@ -13,7 +13,7 @@ use futures_util::FutureExt;
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 use tower::{Layer, Service};
-use tracing::{error, info};
+use tracing::{debug, error, info};
 
 use crate::{
     access::Denied,
@@ -171,7 +171,7 @@ fn log(failure: &Failure, status: u16) {
     match failure {
         Failure::Denied(Denied::Unauthorized { realm, reason, .. }) => {
             telemetry::authentication(Authentication::from(*reason));
-            info!(realm.name = realm, reason = reason.as_str(), "a caller was refused");
+            debug!(realm.name = realm, reason = reason.as_str(), "a caller was refused");
         }
         Failure::Denied(Denied::Store(error)) | Failure::Verb(provision::Error::Store(error)) => {
             telemetry::store_error(error.kind());
