@@ -1,18 +1,27 @@
 //! A group as we keep it. Its members are rows of their own, never part of the document.
 
-use jiff::Timestamp;
+use uuid::Uuid;
 
-use super::GroupId;
-use crate::scim::resource::Resource;
+use super::document::Document;
 
-/// A group of a realm, without its members.
+/// A group of a realm.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Group {
-    pub id: GroupId,
-    /// Counts the changes, those of membership included, from 1; the ETag (RFC 7644 §3.14).
-    pub version: i64,
-    pub created_at: Timestamp,
-    pub updated_at: Timestamp,
-    /// What the IdP wrote, without `members`.
-    pub resource: Resource,
+    pub document: Document,
+    /// The SCIM attribute `members` as JSON text, where it was read along and is not empty.
+    pub members: Option<String>,
+}
+
+/// A member of a group: a user, or a nested group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Member {
+    pub id: Uuid,
+    pub kind: MemberKind,
+}
+
+/// `type` of a member (RFC 7643 §4.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MemberKind {
+    User,
+    Group,
 }

@@ -3,6 +3,7 @@
 //! A noun which the protocol also has (User, Group) is here what the protocol does not know of: version, times,
 //! state. To add a noun, give it a file and its id a line below.
 
+pub mod document;
 pub mod group;
 pub mod policy;
 pub mod realm;
@@ -12,6 +13,7 @@ pub mod user;
 
 use std::{fmt, sync::Arc};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -63,4 +65,6 @@ pub struct Scope {
     pub actor: Actor,
     /// `X-Request-Id`: ties log, event and answer together.
     pub request_id: Arc<str>,
+    /// When the request came in, to the millisecond: the time of whatever it changes.
+    pub at: Timestamp,
 }

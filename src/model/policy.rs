@@ -2,6 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::scim::{
+    lenient::Dialect,
+    resource::{Admission, UnknownAttributes},
+};
+
 /// A realm's rules. Every key has a default, so an empty object is a policy.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -17,17 +22,11 @@ pub struct Policy {
     pub dialect: Dialect,
 }
 
-/// What becomes of an attribute that no schema knows (M045, M066, X2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum UnknownAttributes {
-    /// Stored and answered as it came.
-    #[default]
-    Keep,
-    /// Dropped.
-    Ignore,
-    /// 400, and the answer names it.
-    Reject,
+impl Policy {
+    /// The part which the protocol has to know.
+    pub const fn admission(&self) -> Admission {
+        Admission { unknown_attributes: self.unknown_attributes, dialect: self.dialect }
+    }
 }
 
 /// Whose the application's display name is after creation (M065, X3). SCIM always answers what the IdP sent.
@@ -78,13 +77,4 @@ pub enum UnknownMembers {
     /// 400, the answer names it, nothing is applied.
     #[default]
     Reject,
-}
-
-/// How much of an IdP's habits against the RFC is accepted; see `scim::lenient`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Dialect {
-    #[default]
-    Lenient,
-    Strict,
 }

@@ -1,22 +1,18 @@
-//! A user as we keep it: the SCIM resource and what SCIM does not know of.
+//! A user as we keep it: the document which the IdP wrote, and what SCIM does not know of.
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::UserId;
-use crate::scim::resource::Resource;
+use super::document::Document;
 
 /// A user of a realm.
 #[derive(Debug, Clone, PartialEq)]
 pub struct User {
-    pub id: UserId,
-    /// Counts the changes, from 1; the ETag (RFC 7644 §3.14).
-    pub version: i64,
-    pub created_at: Timestamp,
-    pub updated_at: Timestamp,
+    pub document: Document,
+    /// Has the first sign-in happened, or does the policy want no shadow?
+    pub activated: bool,
     pub state: State,
-    /// What the IdP wrote.
-    pub resource: Resource,
+    /// The SCIM attribute `groups` (read-only, RFC 7643 §4.1.2) as JSON text, where it was read along.
+    pub groups: Option<String>,
 }
 
 /// What the application sees (M052-M058, X4). SCIM's `active` is `true` for a shadow user as well.

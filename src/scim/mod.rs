@@ -14,3 +14,27 @@ pub mod patch;
 pub mod path;
 pub mod resource;
 pub mod schema;
+
+/// How much of anything a request may hold. Checked before the work is done, never after.
+pub mod limits {
+    /// Nesting of objects and lists in a JSON body.
+    pub const MAX_DEPTH: usize = 32;
+    /// Values of any kind in a JSON body: what 100,000 members need, and well under what fills the memory.
+    pub const MAX_NODES: usize = 250_000;
+    /// Attributes of one resource, sub-attributes not counted.
+    pub const MAX_ATTRIBUTES: usize = 500;
+    /// Values of one multi-valued attribute, members of a group aside.
+    pub const MAX_VALUES: usize = 1_000;
+    /// Members of a group which one request names.
+    pub const MAX_MEMBERS: usize = 100_000;
+    /// Operations of one PATCH.
+    pub const MAX_OPERATIONS: usize = 1_000;
+    /// Length of a filter, or of a path, in bytes.
+    pub const MAX_FILTER_BYTES: usize = 4096;
+    /// Brackets of any kind within each other in a filter.
+    pub const MAX_FILTER_DEPTH: usize = 20;
+    /// Comparisons of one filter, `pr` included.
+    pub const MAX_COMPARISONS: usize = 100;
+    /// Resources on one page of a list.
+    pub const MAX_RESULTS: usize = 1_000;
+}

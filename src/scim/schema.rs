@@ -1,7 +1,14 @@
 //! Schemas (RFC 7643 §7, §8.7): attributes and their characteristics, as data, so that a realm's extension is data too.
 
-use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
+use std::slice;
+use std::sync::LazyLock;
+
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, civil};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::path::AttrPath;
 
@@ -115,18 +122,250 @@ pub struct Resolved<'a> {
     pub sub: Option<&'a Attribute>,
 }
 
-impl Resolved<'_> {
-    /// The attribute which the path ends at.
-    pub fn leaf(&self) -> &Attribute {
-        self.sub.unwrap_or(self.attribute)
+impl Schema {
+    /// The attribute of that name, in any case of letters (RFC 7643 §2.1).
+    pub fn attribute(&self, name: &str) -> Option<&Attribute> {
+        named(&self.attributes, name)
     }
 }
 
+impl Attribute {
+    /// The sub-attribute of that name, in any case of letters (RFC 7643 §2.1).
+    pub fn sub(&self, name: &str) -> Option<&Attribute> {
+        named(&self.sub_attributes, name)
+    }
+
+    /// Whether two values which differ in case only are the same. References and binary values are exact whatever
+    /// their schema says (RFC 7643 §2.3.6, §2.3.7).
+    pub fn ignores_case(&self) -> bool {
+        self.kind == Kind::String && !self.case_exact
+    }
+}
+
+fn named<'a>(attributes: &'a [Attribute], name: &str) -> Option<&'a Attribute> {
+    attributes.iter().find(|attribute| attribute.name.eq_ignore_ascii_case(name))
+}
+
+impl<'a> Resolved<'a> {
+    /// The attribute which the path ends at.
+    pub fn leaf(&self) -> &'a Attribute {
+        self.sub.unwrap_or(self.attribute)
+    }
+
+    /// What a comparison with this attribute means: a complex attribute stands for its `value`, so that
+    /// `emails co "x"` reads as `emails.value co "x"` (RFC 7644 §3.4.2.2).
+    #[must_use]
+    pub fn compared(self) -> Self {
+        match self.leaf().kind {
+            Kind::Complex => Self { sub: self.sub.or_else(|| self.attribute.sub("value")), ..self },
+            _ => self,
+        }
+    }
+
+    /// The values which `document` holds for the attribute: each element of a multi-valued one, none that is
+    /// unassigned. Names in `document` are canonical; extensions stand under their URN.
+    pub fn values_in<'v>(self, document: &'v Map<String, Value>) -> impl Iterator<Item = &'v Value> + use<'a, 'v> {
+        let holder = match self.extension {
+            Some(urn) => document.get(urn).and_then(Value::as_object),
+            None => Some(document),
+        };
+        let elements = match holder.and_then(|holder| holder.get(&self.attribute.name)) {
+            Some(Value::Array(elements)) => elements,
+            Some(one) => slice::from_ref(one),
+            None => &[],
+        };
+        elements.iter().filter_map(move |element| self.value_of(element))
+    }
+
+    /// The value which one element of the attribute holds for the sub-attribute; the element itself if the path
+    /// names none. `None` if unassigned.
+    pub fn value_of<'v>(&self, element: &'v Value) -> Option<&'v Value> {
+        let value = match self.sub {
+            Some(sub) => element.get(&sub.name),
+            None => Some(element),
+        };
+        value.filter(|value| is_assigned(value))
+    }
+}
+
+/// Whether `value` is a value at all: `null`, empty text, empty lists, and objects of nothing else are the same as no
+/// value (RFC 7643 §2.5; RFC 7644 §3.4.2.2, `pr`).
+pub fn is_assigned(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::String(text) => !text.is_empty(),
+        Value::Array(elements) => elements.iter().any(is_assigned),
+        Value::Object(members) => members.values().any(is_assigned),
+        Value::Bool(_) | Value::Number(_) => true,
+    }
+}
+
+/// The instant which a `dateTime` names (RFC 7643 §2.3.5). Without an offset it is taken as UTC.
+pub fn instant(text: &str) -> Option<Timestamp> {
+    let in_utc = || Some(text.parse::<civil::DateTime>().ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp());
+    text.contains('T').then(|| text.parse().ok().or_else(in_utc)).flatten()
+}
+
 impl ResourceType {
+    /// `User` with the enterprise extension (RFC 7643 §4.1, §4.3).
+    pub fn user() -> &'static Self {
+        static USER: LazyLock<ResourceType> = LazyLock::new(|| ResourceType {
+            name: "User".into(),
+            endpoint: "/Users".into(),
+            schema: built_in(include_str!("schemas/user.json")),
+            extensions: vec![built_in(include_str!("schemas/enterprise_user.json"))],
+        });
+        &USER
+    }
+
+    /// `Group` (RFC 7643 §4.2).
+    pub fn group() -> &'static Self {
+        static GROUP: LazyLock<ResourceType> = LazyLock::new(|| ResourceType {
+            name: "Group".into(),
+            endpoint: "/Groups".into(),
+            schema: built_in(include_str!("schemas/group.json")),
+            extensions: Vec::new(),
+        });
+        &GROUP
+    }
+
     /// Finds what `path` names: case-insensitive (RFC 7643 §2.1), with or without URN, the common attributes
-    /// (`id`, `externalId`, `meta`, `schemas`) included. `None` if the schemas have no such attribute.
+    /// (`id`, `externalId`, `meta`, `schemas`) included. An extension's attribute needs the URN. `None` if the
+    /// schemas have no such attribute.
     pub fn resolve<'a>(&'a self, path: &AttrPath) -> Option<Resolved<'a>> {
-        let _ = path;
-        todo!()
+        let is = |schema: &Schema| path.urn.as_ref().is_none_or(|urn| urn.eq_ignore_ascii_case(&schema.id));
+        let (extension, attribute) = if is(&self.schema) {
+            (None, self.schema.attribute(&path.name).or_else(|| common(&path.name))?)
+        } else {
+            let schema = self.extensions.iter().find(|schema| is(schema))?;
+            (Some(schema.id.as_str()), schema.attribute(&path.name)?)
+        };
+        let sub = match &path.sub {
+            Some(name) => Some(attribute.sub(name)?),
+            None => None,
+        };
+        Some(Resolved { extension, attribute, sub })
+    }
+
+    /// The schema of this type whose URN is the whole of `path`: `urn:…:enterprise:2.0:User` as the path of a PATCH
+    /// operation means the object that holds the extension (RFC 7644 §3.10). See [`AttrPath`].
+    pub fn schema_at(&self, path: &AttrPath) -> Option<&Schema> {
+        path.urn.as_ref()?;
+        self.schema_by_urn(&path.to_string())
+    }
+
+    /// The core schema or extension with that URN, in any case of letters.
+    pub fn schema_by_urn(&self, urn: &str) -> Option<&Schema> {
+        self.schemas().find(|schema| schema.id.eq_ignore_ascii_case(urn))
+    }
+
+    /// The core schema, then the extensions.
+    pub fn schemas(&self) -> impl Iterator<Item = &Schema> {
+        std::iter::once(&self.schema).chain(&self.extensions)
+    }
+}
+
+/// The attribute of that name which every resource has (RFC 7643 §3.1, and `schemas` of §3).
+pub fn common(name: &str) -> Option<&'static Attribute> {
+    static COMMON: LazyLock<Vec<Attribute>> = LazyLock::new(|| built_in(include_str!("schemas/common.json")));
+    named(&COMMON, name)
+}
+
+fn built_in<T: DeserializeOwned>(json: &str) -> T {
+    serde_json::from_str(json).expect("the file is compiled in, and the tests read each")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn resolved(kind: &ResourceType, path: &str) -> String {
+        match kind.resolve(&path.parse().unwrap()) {
+            None => "-".into(),
+            Some(found) => {
+                let sub = found.sub.map(|sub| format!(".{}", sub.name)).unwrap_or_default();
+                let holder = if found.extension.is_some() { "extension " } else { "" };
+                format!("{holder}{}{sub}", found.attribute.name)
+            }
+        }
+    }
+
+    #[test]
+    fn a_path_names_an_attribute_in_any_case_with_or_without_urn() {
+        let user = |path| resolved(ResourceType::user(), path);
+        assert_eq!(user("USERNAME"), "userName");
+        assert_eq!(user("Name.GivenName"), "name.givenName");
+        assert_eq!(user("urn:ietf:params:scim:schemas:core:2.0:USER:emails.value"), "emails.value");
+        assert_eq!(
+            user("urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department"),
+            "extension department"
+        );
+        assert_eq!(
+            user("urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager.$ref"),
+            "extension manager.$ref"
+        );
+        assert_eq!(user("meta.lastModified"), "meta.lastModified");
+        assert_eq!(user("externalid"), "externalId");
+        assert_eq!(resolved(ResourceType::group(), "members.value"), "members.value");
+    }
+
+    #[test]
+    fn what_the_schemas_lack_is_not_found() {
+        let user = |path| resolved(ResourceType::user(), path);
+        assert_eq!(user("department"), "-");
+        assert_eq!(user("userName.value"), "-");
+        assert_eq!(user("urn:example:other:userName"), "-");
+        assert_eq!(user("urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:id"), "-");
+        assert_eq!(resolved(ResourceType::group(), "userName"), "-");
+    }
+
+    #[test]
+    fn a_whole_urn_is_the_path_of_its_schema() {
+        let at = |path: &str| ResourceType::user().schema_at(&path.parse().unwrap()).map(|schema| schema.name.as_str());
+        assert_eq!(at("urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"), Some("EnterpriseUser"));
+        assert_eq!(at("urn:ietf:params:scim:schemas:core:2.0:user"), Some("User"));
+        assert_eq!(at("urn:ietf:params:scim:schemas:core:2.0:User:name"), None);
+        assert_eq!(at("User"), None);
+    }
+
+    #[test]
+    fn characteristics_are_those_of_the_rfc() {
+        let user = &ResourceType::user().schema;
+        let user_name = user.attribute("userName").unwrap();
+        assert!(user_name.required && user_name.ignores_case() && user_name.uniqueness == Uniqueness::Server);
+        let password = user.attribute("password").unwrap();
+        assert_eq!((password.mutability, password.returned), (Mutability::WriteOnly, Returned::Never));
+        assert_eq!(user.attribute("groups").unwrap().mutability, Mutability::ReadOnly);
+        assert_eq!(user.attribute("active").unwrap().kind, Kind::Boolean);
+        assert_eq!(user.attribute("x509Certificates").unwrap().sub("value").unwrap().kind, Kind::Binary);
+        assert!(ResourceType::group().schema.attribute("displayName").unwrap().required);
+        assert!(!common("externalId").unwrap().ignores_case());
+        assert_eq!(common("meta").unwrap().sub("created").unwrap().kind, Kind::DateTime);
+    }
+
+    #[test]
+    fn values_are_found_under_lists_and_extensions() {
+        let document = json!({
+            "emails": [{ "value": "a@x", "type": "work" }, { "type": "home" }, { "value": "" }],
+            ENTERPRISE_USER_URN: { "manager": { "value": "26118915" } },
+        });
+        let values = |path: &str| {
+            let found = ResourceType::user().resolve(&path.parse().unwrap()).unwrap();
+            found.values_in(document.as_object().unwrap()).cloned().collect::<Vec<_>>()
+        };
+        assert_eq!(values("emails.value"), [json!("a@x")]);
+        assert_eq!(values("emails").len(), 2);
+        assert_eq!(values(&format!("{ENTERPRISE_USER_URN}:manager.value")), [json!("26118915")]);
+        assert!(values("title").is_empty());
+    }
+
+    #[test]
+    fn a_date_and_time_is_an_instant() {
+        assert_eq!(instant("2011-05-13T04:42:34Z"), instant("2011-05-13T06:42:34.000+02:00"));
+        assert_eq!(instant("2011-05-13T04:42:34"), instant("2011-05-13T04:42:34Z"));
+        assert_eq!(instant("2011-05-13"), None);
+        assert_eq!(instant("yesterday"), None);
     }
 }

@@ -1,0 +1,166 @@
+//! Who asks: from a bearer token to a [`Scope`].
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
+
+use jiff::Timestamp;
+use tracing::debug;
+use uuid::Uuid;
+
+use super::{Access, Denied, Reason, realm::Place};
+use crate::{
+    model::{
+        Actor, RealmId, Scope, TokenId,
+        realm::Realm,
+        token::{self, TokenHash},
+    },
+    store::{error::Error, tokens},
+    telemetry,
+};
+
+/// How often the last use of a token is written down, in seconds.
+const TOUCH_EVERY: i64 = 60;
+
+/// A token that was found, under the realm's epoch at that time.
+#[derive(Debug)]
+pub(super) struct Verdict {
+    epoch: i64,
+    token: TokenId,
+    expires_at: Option<Timestamp>,
+    /// When its use was last written down, in Unix seconds.
+    touched: AtomicI64,
+}
+
+impl Access {
+    /// Authenticates the IdP's side of a realm by its SCIM token. `authorization` is the header's value.
+    ///
+    /// Unknown realm, disabled realm, SCIM off, no token, wrong token: one answer, found out by the same work.
+    pub async fn scim_client(
+        &self,
+        place: &Place,
+        authorization: Option<&str>,
+        at: Timestamp,
+        request_id: Arc<str>,
+    ) -> Result<Scope, Denied> {
+        let denied = |reason| Denied::Unauthorized {
+            realm: place.name.clone(),
+            token_given: reason != Reason::NoToken,
+            reason,
+        };
+        let presented = bearer(authorization).map_err(denied)?;
+        if !token::is_well_formed(presented) {
+            return Err(denied(Reason::NotAToken));
+        }
+        // A realm which does not exist has a place to look as well: the one that nobody has.
+        let (id, epoch) = place.realm.as_ref().map_or((RealmId(Uuid::nil()), 0), |realm| (realm.id, realm.epoch));
+        let Some(verdict) = self.verdict(id, epoch, TokenHash::of(presented)).await? else {
+            return Err(denied(place.realm.as_deref().map_or(Reason::UnknownRealm, refusal).into_unknown()));
+        };
+        let Some(realm) = place.realm.clone() else { return Err(denied(Reason::UnknownRealm)) };
+        if !realm.enabled || !realm.scim_enabled {
+            return Err(denied(refusal(&realm)));
+        }
+        if verdict.expires_at.is_some_and(|expires_at| expires_at <= at) {
+            return Err(denied(Reason::ExpiredToken));
+        }
+        self.touch(&realm, &verdict, at);
+        Ok(Scope { realm, actor: Actor::ScimToken(verdict.token), request_id, at })
+    }
+
+    /// The token with that hash, from the cache or the store; `None` if the realm has no such token.
+    async fn verdict(&self, realm: RealmId, epoch: i64, hash: TokenHash) -> Result<Option<Arc<Verdict>>, Error> {
+        let key = (realm, hash);
+        if let Some(verdict) = self.shared.verdicts.get(&key).await
+            && verdict.epoch == epoch
+        {
+            telemetry::token_cache("hit");
+            return Ok(Some(verdict));
+        }
+        if self.shared.unknown.get(&key).await == Some(epoch) {
+            telemetry::token_cache("unknown");
+            return Ok(None);
+        }
+        telemetry::token_cache("miss");
+        let _turn = self.shared.look_ups.acquire().await.map_err(|e| Error::Unavailable(e.to_string()))?;
+        let tx = self.shared.store.enter(realm, epoch).await?;
+        let found = match tokens::find_by_hash(tx, &hash).await {
+            Err(Error::Stale) if realm.0.is_nil() => None,
+            found => found?,
+        };
+        let Some(token) = found else {
+            self.shared.unknown.insert(key, epoch).await;
+            return Ok(None);
+        };
+        let touched = AtomicI64::new(token.last_used_at.map_or(0, Timestamp::as_second));
+        let verdict = Arc::new(Verdict { epoch, token: token.id, expires_at: token.expires_at, touched });
+        self.shared.verdicts.insert(key, verdict.clone()).await;
+        Ok(Some(verdict))
+    }
+
+    /// Writes down that the token is in use, at most once a minute and beside the request.
+    fn touch(&self, realm: &Realm, verdict: &Verdict, at: Timestamp) {
+        let (now, before) = (at.as_second(), verdict.touched.load(Ordering::Relaxed));
+        let due = now - before >= TOUCH_EVERY;
+        if due && verdict.touched.compare_exchange(before, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            let (store, realm, epoch, token) = (self.shared.store.clone(), realm.id, realm.epoch, verdict.token);
+            tokio::spawn(async move {
+                let touched = async { tokens::touch(store.enter(realm, epoch).await?, token, at).await };
+                if let Err(error) = touched.await {
+                    debug!(token.id = %token, %error, "the last use of a token was not written down");
+                }
+            });
+        }
+    }
+}
+
+impl Reason {
+    /// Of a token which was not found: the realm's own trouble first, else the token is the trouble.
+    const fn into_unknown(self) -> Self {
+        match self {
+            Reason::UnknownRealm | Reason::RealmDisabled | Reason::ScimDisabled => self,
+            _ => Reason::UnknownToken,
+        }
+    }
+}
+
+/// What keeps a realm from being used, if anything does.
+fn refusal(realm: &Realm) -> Reason {
+    match (realm.enabled, realm.scim_enabled) {
+        (false, _) => Reason::RealmDisabled,
+        (true, false) => Reason::ScimDisabled,
+        (true, true) => Reason::UnknownToken,
+    }
+}
+
+/// The credential of `Authorization: Bearer <credential>` (RFC 6750 §2.1).
+pub fn bearer(authorization: Option<&str>) -> Result<&str, Reason> {
+    let header = authorization.ok_or(Reason::NoToken)?.trim();
+    let (scheme, credential) = header.split_once(' ').ok_or(Reason::Malformed)?;
+    let credential = credential.trim_start();
+    if !scheme.eq_ignore_ascii_case("bearer") || credential.is_empty() {
+        return Err(Reason::Malformed);
+    }
+    match credential.split_once(' ') {
+        None => Ok(credential),
+        Some((again, _)) if again.eq_ignore_ascii_case("bearer") => Err(Reason::DoubledPrefix),
+        Some(_) => Err(Reason::Malformed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_credential_stands_behind_one_bearer() {
+        assert_eq!(bearer(Some("Bearer abc")), Ok("abc"));
+        assert_eq!(bearer(Some("bearer  abc ")), Ok("abc"));
+        assert_eq!(bearer(None), Err(Reason::NoToken));
+        assert_eq!(bearer(Some("abc")), Err(Reason::Malformed));
+        assert_eq!(bearer(Some("Basic abc")), Err(Reason::Malformed));
+        assert_eq!(bearer(Some("Bearer Bearer abc")), Err(Reason::DoubledPrefix));
+        assert_eq!(bearer(Some("Bearer a b")), Err(Reason::Malformed));
+    }
+}

@@ -1,0 +1,91 @@
+//! Where a request stands: from path and host to a realm.
+
+use std::sync::Arc;
+
+use super::{Access, Denied};
+use crate::{
+    model::realm::{Domain, Realm},
+    store::{error::Error, realms},
+};
+
+/// What a realm is found by.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Key {
+    Name(Box<str>),
+    Domain(Box<str>),
+}
+
+/// What a look-up found, and how much had been forgotten when it began.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    generation: u64,
+    realm: Option<Arc<Realm>>,
+}
+
+/// Where a request stands.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// As the path names it, or as the domain implies: for the answer, known or not.
+    pub name: String,
+    pub realm: Option<Arc<Realm>>,
+    /// The custom domain by which the request came, with the port if one was given.
+    pub authority: Option<String>,
+}
+
+impl Access {
+    /// Finds the realm of a request from its host and from the realm which its path names, if it names one.
+    ///
+    /// A custom domain pins the realm: another one in the path is [`Denied::ElsewhereOnly`]. Without a name in the
+    /// path only a custom domain leads anywhere.
+    pub async fn place(&self, authority: Option<&str>, name: Option<&str>) -> Result<Place, Denied> {
+        let pinned = match authority.and_then(domain_of) {
+            Some(domain) => self.known(Key::Domain(domain.as_str().into())).await?,
+            None => None,
+        };
+        match (pinned, name) {
+            (Some(realm), name) if name.is_none_or(|name| name == realm.name.as_str()) => Ok(Place {
+                name: realm.name.to_string(),
+                realm: Some(realm),
+                authority: authority.map(str::to_ascii_lowercase),
+            }),
+            (Some(_), _) | (None, None) => Err(Denied::ElsewhereOnly),
+            (None, Some(name)) => {
+                let realm = self.known(Key::Name(name.into())).await?;
+                Ok(Place { name: name.to_owned(), realm, authority: None })
+            }
+        }
+    }
+
+    /// Is the host a realm's custom domain? What belongs to the operators is not served there.
+    pub async fn is_custom_domain(&self, authority: &str) -> Result<bool, Denied> {
+        match domain_of(authority) {
+            Some(domain) => Ok(self.known(Key::Domain(domain.as_str().into())).await?.is_some()),
+            None => Ok(false),
+        }
+    }
+
+    async fn known(&self, key: Key) -> Result<Option<Arc<Realm>>, Error> {
+        let generation = self.generation();
+        if let Some(known) = self.shared.realms.get(&key).await
+            && known.generation == generation
+        {
+            return Ok(known.realm);
+        }
+        let found = match &key {
+            Key::Name(name) => realms::find_by_name(&self.shared.store, name).await?,
+            Key::Domain(domain) => realms::find_by_domain(&self.shared.store, domain).await?,
+        };
+        let realm = found.map(Arc::new);
+        self.shared.realms.insert(key, Known { generation, realm: realm.clone() }).await;
+        Ok(realm)
+    }
+}
+
+/// The host of an authority, if it can be a custom domain at all: addresses and single labels cannot.
+fn domain_of(authority: &str) -> Option<Domain> {
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
+        _ => authority,
+    };
+    Domain::parse(host).ok()
+}

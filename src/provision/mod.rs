@@ -1,0 +1,86 @@
+//! The verbs. One function is one transaction and its events: all of it happens, or nothing.
+//!
+//! Lives here: what POST, PUT, PATCH, DELETE mean for a realm under its sync policy; what operators do to realms. Not
+//! here: HTTP, caches, SQL. A handler which changes a realm tells `access` to forget it; a verb never does.
+
+pub mod groups;
+pub mod realms;
+pub mod users;
+
+use crate::{
+    model::{Scope, policy::Policy},
+    scim::{self, resource::Admission},
+    store::{self, Store, tx::RealmTx},
+};
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a verb did nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The request breaks a rule of the protocol.
+    #[error(transparent)]
+    Scim(#[from] scim::error::Error),
+    #[error("{0}")]
+    NotFound(String),
+    /// `If-Match` names another version than the one that is there (RFC 7644 §3.14).
+    #[error("the resource is at version {0}: read it again, then repeat the change")]
+    Precondition(String),
+    /// An operator's wish which does not fit what is there.
+    #[error("{0}")]
+    Conflict(String),
+    /// An operator's wish which cannot be understood.
+    #[error("{0}")]
+    Invalid(String),
+    #[error(transparent)]
+    Store(#[from] store::error::Error),
+    /// What is stored is not a resource: a foreign hand has been in the database.
+    #[error("the stored document of {0} is damaged")]
+    Damaged(uuid::Uuid),
+}
+
+/// Which version a client wants to change: `None` for whichever is there.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct IfMatch<'a>(pub Option<&'a str>);
+
+impl IfMatch<'_> {
+    /// RFC 7232 §3.1: a list of entity tags, or `*`. Weak tags are compared by what they name, as RFC 7644 §3.14 uses
+    /// them.
+    fn check(self, version: i64) -> Result<()> {
+        let Some(wanted) = self.0 else { return Ok(()) };
+        let current = etag(version);
+        let matches = |tag: &str| tag == "*" || tag == current || Some(tag) == current.strip_prefix("W/");
+        if wanted.split(',').map(str::trim).any(matches) { Ok(()) } else { Err(Error::Precondition(current)) }
+    }
+}
+
+/// `meta.version` and the header `ETag` (RFC 7644 §3.14).
+pub fn etag(version: i64) -> String {
+    format!("W/\"{version}\"")
+}
+
+/// What the realm's policy says of what is let in.
+fn admission(policy: &Policy) -> Admission {
+    Admission { unknown_attributes: policy.unknown_attributes, dialect: policy.dialect }
+}
+
+/// Runs `body` in one transaction of the realm: commits if it succeeds, else nothing has happened. If two transactions
+/// wait for each other, the one that Postgres ends begins again.
+async fn transaction<T>(
+    store: &Store,
+    scope: &Scope,
+    body: impl AsyncFn(&mut RealmTx) -> Result<T>,
+) -> Result<T> {
+    let mut tries = 1;
+    loop {
+        let mut tx = store.begin(scope).await?;
+        let outcome = match body(&mut tx).await {
+            Ok(value) => tx.commit().await.map(|()| value).map_err(Error::from),
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Err(Error::Store(store::error::Error::Deadlock)) if tries < 5 => tries += 1,
+            outcome => return outcome,
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! What operators do to realms: create them, switch SCIM on, rotate tokens, set the policy, give them domains.
+//!
+//! Every change raises the realm's epoch in the transaction which makes it, so that whoever was let in before is asked
+//! again on every node.
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::{Error, Result};
+use crate::{
+    model::{
+        RealmId,
+        policy::{GroupNames, Policy},
+        realm::{Domain, MASTER, Realm, RealmName},
+        token::{PlainToken, Token},
+    },
+    store::{self, Store, groups, realms, tokens, tx::RealmTx},
+};
+
+/// The text which python-keycloak knows a conflict by.
+const CONFLICT: &str = "Conflict detected. See logs for details";
+
+/// Creates a realm, with its role and without SCIM.
+pub async fn create(
+    store: &Store,
+    name: &str,
+    display_name: Option<String>,
+    enabled: bool,
+    at: Timestamp,
+) -> Result<Realm> {
+    let name = RealmName::parse(name).map_err(|e| Error::Invalid(format!("realm: {e}")))?;
+    let realm = Realm {
+        id: RealmId(Uuid::now_v7()),
+        name,
+        display_name,
+        enabled,
+        scim_enabled: false,
+        epoch: 1,
+        policy: Policy::default(),
+        created_at: at,
+    };
+    realms::insert(store, &realm).await.map_err(|error| match error {
+        store::error::Error::Taken(_) => Error::Conflict(CONFLICT.into()),
+        error => error.into(),
+    })?;
+    Ok(realm)
+}
+
+pub async fn get(store: &Store, name: &str) -> Result<Realm> {
+    realms::find_by_name(store, name).await?.ok_or_else(|| Error::NotFound("Realm not found.".into()))
+}
+
+/// Realms by name; `search` is a part of it.
+pub async fn list(store: &Store, search: Option<&str>, first: i64, max: i64) -> Result<Vec<Realm>> {
+    Ok(realms::list(store, search, first, max).await?)
+}
+
+/// Enables or disables the realm, or renames what people see of it. `None` leaves as it is.
+pub async fn update(
+    store: &Store,
+    name: &str,
+    display_name: Option<Option<String>>,
+    enabled: Option<bool>,
+    at: Timestamp,
+) -> Result<Realm> {
+    change(store, name, at, async |_, realm| {
+        if enabled == Some(false) && realm.name.as_str() == MASTER {
+            return Err(Error::Conflict("the realm `master` is the operators' own and stays enabled".into()));
+        }
+        realm.enabled = enabled.unwrap_or(realm.enabled);
+        if let Some(display_name) = &display_name {
+            realm.display_name.clone_from(display_name);
+        }
+        Ok(())
+    })
+    .await
+    .map(|(realm, ())| realm)
+}
+
+/// Switches inbound SCIM on. The token is in this answer and nowhere else (M007).
+pub async fn enable_scim(store: &Store, name: &str, at: Timestamp) -> Result<(Realm, PlainToken)> {
+    change(store, name, at, async |tx, realm| {
+        if realm.name.as_str() == MASTER {
+            return Err(Error::Conflict("the realm `master` is the operators' own: it takes no SCIM".into()));
+        }
+        if realm.scim_enabled {
+            return Err(Error::Conflict(format!(
+                "SCIM is enabled for realm `{name}` already: rotate the token to get a new one"
+            )));
+        }
+        realm.scim_enabled = true;
+        renew_token(tx, at).await
+    })
+    .await
+}
+
+/// Makes a new token; the old one is dead when this returns (M011).
+pub async fn rotate_token(store: &Store, name: &str, at: Timestamp) -> Result<(Realm, PlainToken)> {
+    change(store, name, at, async |tx, realm| {
+        if !realm.scim_enabled {
+            return Err(Error::Conflict(format!("SCIM is not enabled for realm `{name}`: enable it to get a token")));
+        }
+        renew_token(tx, at).await
+    })
+    .await
+}
+
+/// Switches inbound SCIM off: every token is dead when this returns, users and groups stay (M013). Off is off, so
+/// doing it twice is no mistake.
+pub async fn disable_scim(store: &Store, name: &str, at: Timestamp) -> Result<Realm> {
+    change(store, name, at, async |tx, realm| {
+        realm.scim_enabled = false;
+        Ok(tokens::delete_all(tx).await?)
+    })
+    .await
+    .map(|(realm, ())| realm)
+}
+
+/// The realm's tokens, as far as they can be shown.
+pub async fn tokens(store: &Store, realm: &Realm) -> Result<Vec<Token>> {
+    Ok(tokens::list(store.enter(realm.id, realm.epoch).await?).await?)
+}
+
+/// Sets some keys of the sync policy. One bad key or value, and none is set.
+pub async fn set_policy(store: &Store, name: &str, keys: Map<String, Value>, at: Timestamp) -> Result<Realm> {
+    change(store, name, at, async |tx, realm| {
+        let policy = merged(&realm.policy, &keys)?;
+        if policy.group_names != realm.policy.group_names {
+            let unique = policy.group_names == GroupNames::Unique;
+            groups::set_unique_names(tx, unique).await.map_err(|error| match error {
+                store::error::Error::Taken(_) => Error::Conflict(
+                    "group_names: groups of this realm share a name (upper and lower case count as the same); \
+                     rename them first"
+                        .into(),
+                ),
+                error => error.into(),
+            })?;
+        }
+        realm.policy = policy;
+        Ok(())
+    })
+    .await
+    .map(|(realm, ())| realm)
+}
+
+pub async fn domains(store: &Store, realm: &Realm) -> Result<Vec<String>> {
+    Ok(realms::domains(store, realm.id).await?)
+}
+
+/// Gives the realm a custom domain. A domain belongs to one realm only.
+pub async fn add_domain(store: &Store, name: &str, domain: &str, at: Timestamp) -> Result<Domain> {
+    let domain = Domain::parse(domain).map_err(|e| Error::Invalid(e.to_string()))?;
+    change(store, name, at, async |tx, realm| {
+        if realm.name.as_str() == MASTER {
+            return Err(Error::Conflict("the realm `master` is served on the platform's host alone".into()));
+        }
+        realms::add_domain(tx, &domain, at).await.map_err(|error| match error {
+            store::error::Error::Taken(_) => {
+                Error::Conflict(format!("the domain `{}` belongs to a realm already", domain.as_str()))
+            }
+            error => error.into(),
+        })
+    })
+    .await?;
+    Ok(domain)
+}
+
+pub async fn remove_domain(store: &Store, name: &str, domain: &str, at: Timestamp) -> Result<()> {
+    let missing = || Error::NotFound(format!("the realm `{name}` has no domain `{domain}`"));
+    let parsed = Domain::parse(domain).map_err(|_| missing())?;
+    change(store, name, at, async |tx, _| {
+        if realms::remove_domain(tx, parsed.as_str()).await? { Ok(()) } else { Err(missing()) }
+    })
+    .await
+    .map(|_| ())
+}
+
+/// The one way in which a realm changes: from its newest epoch to the next. Who loses the race reads it again.
+async fn change<T>(
+    store: &Store,
+    name: &str,
+    at: Timestamp,
+    body: impl AsyncFn(&mut RealmTx, &mut Realm) -> Result<T>,
+) -> Result<(Realm, T)> {
+    let mut tries = 1;
+    loop {
+        let mut realm = get(store, name).await?;
+        let mut tx = store.enter(realm.id, realm.epoch).await?;
+        let outcome = async {
+            let made = body(&mut tx, &mut realm).await?;
+            let epoch = realms::update(&mut tx, &realm, at).await?;
+            tx.commit().await?;
+            Ok((epoch, made))
+        };
+        match outcome.await {
+            Ok((epoch, made)) => {
+                realm.epoch = epoch;
+                return Ok((realm, made));
+            }
+            Err(Error::Store(store::error::Error::Stale | store::error::Error::Deadlock)) if tries < 20 => tries += 1,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+async fn renew_token(tx: &mut RealmTx, at: Timestamp) -> Result<PlainToken> {
+    let token = PlainToken::generate();
+    tokens::delete_all(tx).await?;
+    tokens::insert(tx, &token, at).await?;
+    Ok(token)
+}
+
+/// `policy` with `keys` set, one after the other, so that the answer can name the one which is wrong.
+fn merged(policy: &Policy, keys: &Map<String, Value>) -> Result<Policy> {
+    let mut merged = policy.clone();
+    for (key, value) in keys {
+        let mut map = match serde_json::to_value(&merged) {
+            Ok(Value::Object(map)) => map,
+            Ok(_) | Err(_) => Map::new(),
+        };
+        if !map.contains_key(key) {
+            let known: Vec<&str> = map.keys().map(String::as_str).collect();
+            return Err(Error::Invalid(format!("`{key}` is no key of the policy; there are {}", known.join(", "))));
+        }
+        map.insert(key.clone(), value.clone());
+        merged = serde_json::from_value(Value::Object(map)).map_err(|e| Error::Invalid(format!("{key}: {e}")))?;
+    }
+    Ok(merged)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn merge(keys: &Value) -> Result<Policy, String> {
+        merged(&Policy::default(), keys.as_object().expect("a map")).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn a_policy_takes_what_it_knows_and_names_what_it_does_not() {
+        let policy = merge(&json!({"group_names": "any", "user_name_follows_email": true})).unwrap();
+        assert_eq!((policy.group_names, policy.user_name_follows_email), (GroupNames::Any, true));
+        assert!(merge(&json!({"group_name": "any"})).unwrap_err().contains("`group_name` is no key"));
+        let wrong = merge(&json!({"group_names": "some"})).unwrap_err();
+        assert!(wrong.starts_with("group_names:") && wrong.contains("unique"), "{wrong}");
+    }
+}

@@ -1,0 +1,206 @@
+//! What an IdP does to users (RFC 7644 §3.3-3.6).
+
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::{Error, IfMatch, Result, admission, transaction};
+use crate::{
+    model::{
+        Scope, UserId,
+        document::Document,
+        policy::{DisplayName, InitialState, OnDelete},
+        user::{State, User},
+    },
+    scim::{
+        self,
+        filter::Filter,
+        patch::{self, Operation},
+        resource::{self, Resource, fold},
+        schema::ResourceType,
+    },
+    store::{
+        Store, filter_sql,
+        json::JsonText,
+        list::{FIRST_PARAM, Page},
+        outbox::Origin,
+        tx::RealmTx,
+        users::{self, UserRow},
+    },
+};
+
+/// Creates a user, tags it `scim-managed`, and tells the outbox: all or nothing, in one round trip.
+pub async fn create(store: &Store, scope: &Scope, incoming: Value) -> Result<User> {
+    let policy = &scope.realm.policy;
+    let resource = resource::admit(ResourceType::user(), incoming, &admission(policy))?.resource;
+    let (id, row) = (UserId(Uuid::now_v7()), row_of(&resource));
+    let activated = policy.initial_state == InitialState::Active;
+    let tx = store.begin(scope).await?;
+    users::insert(tx, id, &row, activated, &Origin::of(scope)).await.map_err(|e| named(e, &resource))?;
+    Ok(User {
+        activated,
+        state: State::of(row.active, activated),
+        document: Document {
+            id: id.0,
+            version: 1,
+            created_at: scope.at,
+            updated_at: scope.at,
+            attributes: row.attributes.0,
+        },
+        groups: None,
+    })
+}
+
+/// The user of that id, which may be any text. `groups_url` is what a group's id is appended to.
+pub async fn get(store: &Store, scope: &Scope, id: &str, groups_url: &str) -> Result<User> {
+    let user_id = parse(id)?;
+    users::find(store.begin(scope).await?, user_id, groups_url).await?.ok_or_else(|| not_found(id))
+}
+
+/// A page of the users which match `filter`, and how many match in all. Without `groups_url` their groups stay unread.
+pub async fn list(
+    store: &Store,
+    scope: &Scope,
+    filter: Option<&Filter>,
+    page: Page,
+    groups_url: Option<&str>,
+) -> Result<(Vec<User>, i64)> {
+    let condition = filter_sql::compile(filter, ResourceType::user(), FIRST_PARAM)?;
+    transaction(store, scope, async |tx| Ok(users::list(tx, &condition, page, groups_url).await?)).await
+}
+
+/// Replaces what the IdP wrote (RFC 7644 §3.5.1). A user does not come back to life because a PUT is silent about
+/// `active`.
+pub async fn replace(
+    store: &Store,
+    scope: &Scope,
+    id: &str,
+    incoming: Value,
+    if_match: IfMatch<'_>,
+    groups_url: &str,
+) -> Result<User> {
+    let silent = incoming.as_object().is_some_and(|map| !map.keys().any(|key| key.eq_ignore_ascii_case("active")));
+    let admitted = resource::admit(ResourceType::user(), incoming, &admission(&scope.realm.policy))?;
+    change(store, scope, id, if_match, groups_url, |before| {
+        let mut after = admitted.resource.clone();
+        if silent {
+            after.set("active", before.active());
+        }
+        Ok(after)
+    })
+    .await
+}
+
+/// Applies the operations, all or none (RFC 7644 §3.5.2).
+pub async fn patch(
+    store: &Store,
+    scope: &Scope,
+    id: &str,
+    operations: &[Operation],
+    if_match: IfMatch<'_>,
+    groups_url: &str,
+) -> Result<User> {
+    let admission = admission(&scope.realm.policy);
+    change(store, scope, id, if_match, groups_url, |before| {
+        Ok(patch::apply(ResourceType::user(), before, operations, &admission)?.resource)
+    })
+    .await
+}
+
+/// Deletes the user: gone from its groups, its name free again, the last state kept if the policy says so (X6).
+pub async fn delete(store: &Store, scope: &Scope, id: &str, if_match: IfMatch<'_>) -> Result<()> {
+    let user_id = parse(id)?;
+    let keep = scope.realm.policy.on_delete == OnDelete::Tombstone;
+    transaction(store, scope, async |tx| {
+        let user = users::lock(tx, user_id, "").await?.ok_or_else(|| not_found(id))?;
+        if_match.check(user.document.version)?;
+        Ok(users::delete(tx, user_id, keep, &Origin::of(scope)).await?)
+    })
+    .await
+}
+
+/// Changes a user under its lock. What makes no difference writes nothing, so the version stays (M065).
+async fn change(
+    store: &Store,
+    scope: &Scope,
+    id: &str,
+    if_match: IfMatch<'_>,
+    groups_url: &str,
+    to: impl Fn(&Resource) -> Result<Resource>,
+) -> Result<User> {
+    let user_id = parse(id)?;
+    transaction(store, scope, async |tx| {
+        let user = users::lock(tx, user_id, groups_url).await?.ok_or_else(|| not_found(id))?;
+        if_match.check(user.document.version)?;
+        let before = user.document.resource().ok_or(Error::Damaged(user_id.0))?;
+        let mut after = to(&before)?;
+        if scope.realm.policy.user_name_follows_email {
+            follow_email(&before, &mut after);
+        }
+        write(tx, scope, user, &before, &after).await
+    })
+    .await
+}
+
+async fn write(tx: &mut RealmTx, scope: &Scope, user: User, before: &Resource, after: &Resource) -> Result<User> {
+    let changes = patch::changes(before, after);
+    if changes.is_empty() {
+        return Ok(user);
+    }
+    let previous: Map<String, Value> =
+        changes.into_iter().map(|change| (change.path, change.previous.unwrap_or(Value::Null))).collect();
+    let (id, row) = (UserId(user.document.id), row_of(after));
+    let follows = scope.realm.policy.display_name == DisplayName::Always;
+    let (version, updated_at) =
+        users::update(tx, id, &row, &previous, follows, &Origin::of(scope)).await.map_err(|e| named(e, after))?;
+    Ok(User {
+        state: State::of(row.active, user.activated),
+        document: Document { version, updated_at, attributes: row.attributes.0, ..user.document },
+        ..user
+    })
+}
+
+/// Where a `userName` is the user's e-mail address, it goes along when that address changes (M064).
+fn follow_email(before: &Resource, after: &mut Resource) {
+    let (Some(name), Some(same)) = (before.user_name(), after.user_name()) else { return };
+    let (Some(old), Some(new)) = (before.emails().next(), after.emails().next()) else { return };
+    if name == same && old != new && fold(name) == fold(old) {
+        let new = new.to_owned();
+        after.set("userName", new);
+    }
+}
+
+fn row_of(resource: &Resource) -> UserRow {
+    let mut email_keys: Vec<String> = resource.emails().map(fold).collect();
+    email_keys.sort_unstable();
+    email_keys.dedup();
+    let schemas = ResourceType::user().schemas_of(resource);
+    UserRow {
+        active: resource.active(),
+        user_name_key: fold(resource.user_name().unwrap_or_default()),
+        external_id: resource.external_id().map(str::to_owned),
+        display_name_key: resource.display_name().map(fold),
+        email_keys,
+        attributes: JsonText(Document::text_of(&schemas, resource)),
+    }
+}
+
+fn parse(id: &str) -> Result<UserId> {
+    Uuid::try_parse(id).map(UserId).map_err(|_| not_found(id))
+}
+
+fn not_found(id: &str) -> Error {
+    Error::NotFound(format!("there is no user `{id}` in this realm"))
+}
+
+/// The database knows which value is taken, the client wants to read it.
+fn named(error: crate::store::error::Error, resource: &Resource) -> Error {
+    if error.is_taken("user_name_key") {
+        let name = resource.user_name().unwrap_or_default();
+        return scim::error::Error::uniqueness(format!(
+            "userName `{name}` is taken by another user of this realm (upper and lower case count as the same): look \
+             it up with the filter `userName eq`, then update that user"
+        ))
+        .into();
+    }
+    error.into()
+}

@@ -1,0 +1,133 @@
+//! Groups, without their members.
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+use tokio_postgres::types::{Json, Type};
+
+use super::{
+    error::{Error, Result},
+    filter_sql::Condition,
+    json::JsonText,
+    list::{self, Page},
+    outbox::Origin,
+    tx::RealmTx,
+    users::document_from,
+};
+use crate::model::{GroupId, document::Document};
+
+/// What is written of a group: the document, and beside it what is looked up.
+#[derive(Debug)]
+pub struct GroupRow {
+    pub display_name_key: String,
+    /// The key once more where the policy wants unique names.
+    pub unique_name: Option<String>,
+    pub external_id: Option<String>,
+    pub attributes: JsonText,
+}
+
+pub const INSERT: &str = "
+    WITH created AS (
+        INSERT INTO groups (realm_id, id, version, created_at, updated_at, display_name_key, unique_name, external_id,
+                            attributes)
+        VALUES ($1, $2, 1, $3, $3, $4, $5, $6, $9))
+    INSERT INTO outbox (realm_id, event, resource_id, version, attributes, actor, request_id, created_at)
+    VALUES ($1, 'dsync.group.created', $2, 1, $9, $7, $8, $3)";
+
+pub const FIND: &str = "
+    SELECT id, version, created_at, updated_at, attributes FROM groups WHERE realm_id = $1 AND id = $2";
+
+const LOCK: &str = "
+    SELECT id, version, created_at, updated_at, attributes FROM groups WHERE realm_id = $1 AND id = $2 FOR UPDATE";
+
+const UPDATE: &str = "
+    WITH updated AS (
+        UPDATE groups
+           SET version = version + 1, updated_at = greatest(updated_at, $3), display_name_key = $4, unique_name = $5,
+               external_id = $6, attributes = $10
+         WHERE realm_id = $1 AND id = $2
+        RETURNING version, updated_at),
+    told AS (
+        INSERT INTO outbox (realm_id, event, resource_id, version, attributes, previous, actor, request_id, created_at)
+        SELECT $1, 'dsync.group.updated', $2, version, $10, $9, $7, $8, $3 FROM updated)
+    SELECT version, updated_at FROM updated";
+
+/// Memberships go by the foreign key; those of the group in other groups are told of, as are those in it.
+const DELETE: &str = "
+    WITH gone AS (
+        DELETE FROM groups WHERE realm_id = $1 AND id = $2 RETURNING version, created_at, attributes),
+    parents AS (
+        UPDATE groups g SET version = g.version + 1, updated_at = greatest(g.updated_at, $3)
+          FROM group_members m
+         WHERE m.realm_id = $1 AND m.nested_id = $2 AND g.realm_id = $1 AND g.id = m.group_id
+        RETURNING g.id, g.version),
+    parents_told AS (
+        INSERT INTO outbox (realm_id, event, resource_id, version, member_id, actor, request_id, created_at)
+        SELECT $1, 'dsync.group.user_removed', id, version, $2, $4, $5, $3 FROM parents),
+    members_told AS (
+        INSERT INTO outbox (realm_id, event, resource_id, version, member_id, actor, request_id, created_at)
+        SELECT $1, 'dsync.group.user_removed', $2, gone.version + 1, m.member_id, $4, $5, $3
+          FROM group_members m, gone WHERE m.realm_id = $1 AND m.group_id = $2),
+    tombstone AS (
+        INSERT INTO tombstones (realm_id, resource_type, id, version, created_at, deleted_at, attributes)
+        SELECT $1, 'Group', $2, version + 1, created_at, $3, attributes FROM gone WHERE $6)
+    INSERT INTO outbox (realm_id, event, resource_id, version, attributes, actor, request_id, created_at)
+    SELECT $1, 'dsync.group.deleted', $2, version + 1, attributes, $4, $5, $3 FROM gone";
+
+/// Creates the group, without members.
+pub async fn insert(tx: &mut RealmTx, id: GroupId, row: &GroupRow, origin: &Origin<'_>) -> Result<()> {
+    tx.query(
+        INSERT,
+        &[
+            &id.0, &origin.at, &row.display_name_key, &row.unique_name, &row.external_id, &origin.actor,
+            &origin.request_id, &row.attributes,
+        ],
+    )
+    .await
+    .map(|_| ())
+}
+
+pub async fn find(tx: &mut RealmTx, id: GroupId) -> Result<Option<Document>> {
+    tx.query(FIND, &[&id.0]).await?.first().map(document_from).transpose()
+}
+
+/// The group, held against every other writer of it and of its membership until the transaction ends.
+pub async fn lock(tx: &mut RealmTx, id: GroupId) -> Result<Option<Document>> {
+    tx.query(LOCK, &[&id.0]).await?.first().map(document_from).transpose()
+}
+
+/// Writes a locked group. `previous` are the former values of what changed. Answers version and time of the change.
+pub async fn update(
+    tx: &mut RealmTx,
+    id: GroupId,
+    row: &GroupRow,
+    previous: &Map<String, Value>,
+    origin: &Origin<'_>,
+) -> Result<(i64, Timestamp)> {
+    let rows = tx
+        .query(
+            UPDATE,
+            &[
+                &id.0, &origin.at, &row.display_name_key, &row.unique_name, &row.external_id, &origin.actor,
+                &origin.request_id, &Json(previous), &row.attributes,
+            ],
+        )
+        .await?;
+    let row = rows.first().ok_or(Error::Deadlock)?;
+    Ok((row.try_get(0)?, row.try_get(1)?))
+}
+
+/// Deletes a locked group.
+pub async fn delete(tx: &mut RealmTx, id: GroupId, keep_tombstone: bool, origin: &Origin<'_>) -> Result<()> {
+    tx.query(DELETE, &[&id.0, &origin.at, &origin.actor, &origin.request_id, &keep_tombstone]).await.map(|_| ())
+}
+
+/// A page of the groups which fulfil `condition`, ordered by id, and how many fulfil it in all.
+pub async fn list(tx: &mut RealmTx, condition: &Condition, page: Page) -> Result<(Vec<Document>, i64)> {
+    list::page(tx, "groups", "NULL::jsonb AS members", condition, page, (&"", Type::TEXT), document_from).await
+}
+
+/// Brings the unique names of all groups in line with the realm's policy.
+pub async fn set_unique_names(tx: &mut RealmTx, unique: bool) -> Result<()> {
+    let sql = "UPDATE groups SET unique_name = CASE WHEN $2 THEN display_name_key END WHERE realm_id = $1";
+    tx.query(sql, &[&unique]).await.map(|_| ())
+}

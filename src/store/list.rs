@@ -1,0 +1,68 @@
+//! Pages of users and of groups: the same walk in the order of the immutable id.
+
+use tokio_postgres::{
+    Row,
+    types::{ToSql, Type},
+};
+
+use super::{error::Result, filter_sql::Condition, tx::RealmTx};
+
+/// Which part of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page {
+    /// How many come before.
+    pub offset: i64,
+    /// How many at most.
+    pub limit: i64,
+}
+
+/// Where the parameters of a condition begin: behind realm, URL, limit and offset.
+pub const FIRST_PARAM: usize = 5;
+
+/// Reads a page of `table`, aliased `r`, and how many rows fulfil the condition in all. The count costs a statement of
+/// its own only where the page does not show it.
+pub(super) async fn page<T>(
+    tx: &mut RealmTx,
+    table: &str,
+    columns: &str,
+    condition: &Condition,
+    page: Page,
+    url: (&(dyn ToSql + Sync), Type),
+    from: impl Fn(&Row) -> Result<T>,
+) -> Result<(Vec<T>, i64)> {
+    let mut params = vec![url, (&page.limit, Type::INT8), (&page.offset, Type::INT8)];
+    params.extend(condition.params.iter().map(|param| param.bound()));
+    // Both statements name every parameter, since one that is never named has no type.
+    let sql = format!(
+        "SELECT r.id, r.version, r.created_at, r.updated_at, r.attributes, {columns} FROM {table} r
+          WHERE r.realm_id = $1 AND ({}) AND $2::text IS NOT NULL ORDER BY r.id LIMIT $3 OFFSET $4",
+        condition.sql
+    );
+    let rows = run(tx, &sql, condition, &params).await?;
+    let found = i64::try_from(rows.len()).unwrap_or(i64::MAX);
+    let total = if found < page.limit && (found > 0 || page.offset == 0) {
+        page.offset + found
+    } else {
+        let sql = format!(
+            "SELECT count(*) FROM {table} r
+              WHERE r.realm_id = $1 AND ({}) AND $2::text IS NOT NULL AND $3::int8 + $4::int8 >= 0",
+            condition.sql
+        );
+        run(tx, &sql, condition, &params).await?.first().map_or(Ok(0), |row| row.try_get(0))?
+    };
+    Ok((rows.iter().map(from).collect::<Result<_>>()?, total))
+}
+
+async fn run(
+    tx: &mut RealmTx,
+    sql: &str,
+    condition: &Condition,
+    params: &[(&(dyn ToSql + Sync), Type)],
+) -> Result<Vec<Row>> {
+    if condition.indexed {
+        let params: Vec<_> = params.iter().map(|(param, _)| *param).collect();
+        tx.query(sql, &params).await
+    } else {
+        tx.query_once(sql, params).await
+    }
+}

@@ -1,0 +1,165 @@
+//! The memory: the only SQL of the program. Each statement stands inside the typed function that binds it.
+//!
+//! Lives here: the pool, the way into a realm ([`RealmTx`]), one file for each noun, migrations, the embedded
+//! server. Not here: rules of the protocol (`scim`), what a change means to others (`provision`).
+//! To add a noun: a migration which ends in `CALL tenant_table(…)`, a file with its statements, a line below.
+//!
+//! **Invariant:** `$1` of every statement in a realm is the realm, bound by [`RealmTx`] and by nobody else.
+
+pub mod embedded;
+pub mod error;
+pub mod filter_sql;
+pub mod groups;
+pub mod json;
+pub mod list;
+pub mod members;
+pub mod migrate;
+pub mod outbox;
+pub mod pulse;
+pub mod realms;
+pub mod tokens;
+pub mod tx;
+pub mod users;
+
+use std::{sync::Arc, time::Duration};
+
+use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use tokio_postgres::{Config, NoTls, Row, config::SslMode, types::ToSql};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::model::{RealmId, Scope};
+use error::{Error, Result};
+use pulse::Pulse;
+use tx::RealmTx;
+
+/// The role which every connection of the pool takes: not the owner of the tables, no `BYPASSRLS`.
+pub const APP_ROLE: &str = "realmgate_app";
+
+/// The schema which holds all tables.
+pub const SCHEMA: &str = "realmgate";
+
+/// How the store connects and how long it waits.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub pool_size: usize,
+    /// For a free connection of the pool.
+    pub wait_timeout: Duration,
+    /// For a new connection.
+    pub connect_timeout: Duration,
+    /// For one statement, told to Postgres, and for a flight of statements, kept here.
+    pub statement_timeout: Duration,
+}
+
+/// A handle to the database. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    pool: Pool,
+    pulse: Pulse,
+    options: Options,
+}
+
+impl Store {
+    /// A store over `config`. Connects when it is first used; [`Store::pulse`] tells whether the database answers.
+    pub fn new(config: &Config, options: Options) -> Result<Self> {
+        let setup: Arc<str> = format!(
+            "SET search_path = {SCHEMA}; SET ROLE {APP_ROLE}; SET plan_cache_mode = force_generic_plan; \
+             SET statement_timeout = {0}; SET idle_in_transaction_session_timeout = {0}; SET timezone = 'UTC'",
+            options.statement_timeout.as_millis()
+        )
+        .into();
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = match tls_of(config)? {
+            Some(tls) => Manager::from_config(config.clone(), tls, recycling),
+            None => Manager::from_config(without_tls(config), NoTls, recycling),
+        };
+        let pool = Pool::builder(manager)
+            .max_size(options.pool_size)
+            .wait_timeout(Some(options.wait_timeout))
+            .create_timeout(Some(options.connect_timeout))
+            .recycle_timeout(Some(options.connect_timeout))
+            .runtime(Runtime::Tokio1)
+            .post_create(Hook::async_fn(move |client, _| {
+                let setup = setup.clone();
+                Box::pin(async move { client.batch_execute(&setup).await.map_err(HookError::Backend) })
+            }))
+            .build()
+            .map_err(|e| Error::Unavailable(e.to_string()))?;
+        let pulse = Pulse::start(config.clone(), pool.clone(), options.connect_timeout);
+        Ok(Self { shared: Arc::new(Shared { pool, pulse, options }) })
+    }
+
+    /// Whether the database answers, and what other nodes changed.
+    pub fn pulse(&self) -> &Pulse {
+        &self.shared.pulse
+    }
+
+    /// State of the pool, for the metrics.
+    pub fn pool_status(&self) -> deadpool_postgres::Status {
+        self.shared.pool.status()
+    }
+
+    /// A transaction which stands in `realm`, at the epoch that is known of it. Nothing is sent before its first
+    /// statement.
+    pub async fn enter(&self, realm: RealmId, epoch: i64) -> Result<RealmTx> {
+        Ok(RealmTx::new(self.connection().await?, self.clone(), realm, epoch))
+    }
+
+    /// A transaction which stands in the realm of `scope`.
+    pub async fn begin(&self, scope: &Scope) -> Result<RealmTx> {
+        self.enter(scope.realm.id, scope.realm.epoch).await
+    }
+
+    /// One statement outside of any realm: the register of realms, the operators.
+    async fn query(&self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
+        let client = self.connection().await?;
+        let flight = async { client.query(&client.prepare_cached(sql).await?, params).await };
+        match self.bounded(flight).await {
+            Ok(rows) => Ok(rows?),
+            Err(away) => {
+                drop(Object::take(client));
+                Err(away)
+            }
+        }
+    }
+
+    async fn connection(&self) -> Result<Object> {
+        self.shared.pulse.check()?;
+        match self.shared.pulse.or_away(self.shared.pool.get()).await? {
+            Ok(client) => Ok(client),
+            Err(error) => {
+                self.shared.pulse.suspect();
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Waits for `flight`, but no longer than the statement time and a little, and not once the database is known to
+    /// be away. What became of the flight is unknown then, so its connection must not be used again.
+    async fn bounded<T>(&self, flight: impl Future<Output = T>) -> Result<T> {
+        let limit = self.shared.options.statement_timeout + Duration::from_millis(500);
+        match tokio::time::timeout(limit, self.shared.pulse.or_away(flight)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Error::Unavailable("the database did not answer in time".into())),
+        }
+    }
+}
+
+/// TLS if the URL demands it (`sslmode=require`): verified against the system's roots.
+fn tls_of(config: &Config) -> Result<Option<MakeRustlsConnect>> {
+    use rustls_platform_verifier::ConfigVerifierExt;
+    if config.get_ssl_mode() != SslMode::Require {
+        return Ok(None);
+    }
+    let tls = rustls::ClientConfig::with_platform_verifier().map_err(|e| Error::Unavailable(e.to_string()))?;
+    Ok(Some(MakeRustlsConnect::new(tls)))
+}
+
+fn without_tls(config: &Config) -> Config {
+    let mut config = config.clone();
+    config.ssl_mode(SslMode::Disable);
+    config
+}

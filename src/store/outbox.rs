@@ -1,0 +1,21 @@
+//! The outbox: every change and who made it, written by the statement which makes the change, read by the sequencer.
+
+use jiff::Timestamp;
+use tokio_postgres::types::Json;
+
+use crate::model::{Actor, Scope};
+
+/// Who changes, by which request, and when: the parameters which every writing statement has in common.
+#[derive(Debug)]
+pub struct Origin<'a> {
+    pub actor: Json<&'a Actor>,
+    pub request_id: &'a str,
+    /// To the millisecond, as answers show it.
+    pub at: Timestamp,
+}
+
+impl<'a> Origin<'a> {
+    pub fn of(scope: &'a Scope) -> Self {
+        Self { actor: Json(&scope.actor), request_id: &scope.request_id, at: scope.at }
+    }
+}

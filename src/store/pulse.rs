@@ -1,0 +1,216 @@
+//! Does the database answer? One connection of its own asks all the time, and listens for what other nodes change.
+//!
+//! A frozen database leaves every connection open and silent. The pulse notices within [`SILENCE`], ends the waiting
+//! of all requests, and lets new ones fail at once; it notices the return as quickly.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use deadpool_postgres::Pool;
+use futures_util::{StreamExt, stream};
+use tokio::{
+    sync::{Notify, broadcast, watch},
+    time::{sleep, timeout},
+};
+use tokio_postgres::{AsyncMessage, Client, Config, NoTls, SimpleQueryMessage};
+use tracing::{info, warn};
+
+use super::{
+    error::{Error, Result},
+    tls_of, without_tls,
+};
+use crate::model::RealmId;
+
+/// The channel on which a change of a realm is told to all nodes, in the transaction which makes it.
+pub const CHANNEL: &str = "realmgate_realms";
+
+/// Time between two questions.
+const BEAT: Duration = Duration::from_millis(500);
+/// An answer that takes longer means that the database is away.
+const SILENCE: Duration = Duration::from_millis(2_000);
+/// Time between two attempts to connect.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// How this connection names itself, so that nodes can count one another.
+const NAME: &str = "realmgate pulse";
+/// The question: how many nodes are there?
+const NODES: &str = "SELECT count(*) FROM pg_stat_activity
+                      WHERE application_name = 'realmgate pulse' AND datname = current_database()";
+
+/// What the pulse hears.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// The realm's epoch was raised.
+    Realm(RealmId),
+    /// Something may have been missed: the connection is new.
+    Anything,
+}
+
+/// Whether the database answers, and what other nodes changed. Cheap to clone.
+#[derive(Clone)]
+pub struct Pulse {
+    alive: watch::Receiver<bool>,
+    alone: Arc<AtomicBool>,
+    heard: broadcast::Sender<Heard>,
+    suspect: Arc<Notify>,
+}
+
+impl Pulse {
+    pub(super) fn start(config: Config, pool: Pool, connect_timeout: Duration) -> Self {
+        // Alive until shown otherwise, so that the first request need not wait for the first beat.
+        let (alive_tx, alive) = watch::channel(true);
+        let (heard, _) = broadcast::channel(1024);
+        let (suspect, alone) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
+        let pulse = Self { alive, alone, heard, suspect };
+        tokio::spawn(Task { config, pool, connect_timeout, alive: alive_tx, pulse: pulse.clone() }.run());
+        pulse
+    }
+
+    /// Does the database answer?
+    pub fn is_alive(&self) -> bool {
+        *self.alive.borrow()
+    }
+
+    /// Is this the only node on the database, and would it hear if that changed? Then nobody else can have changed a
+    /// realm, and what is cached of it is true.
+    pub fn is_alone(&self) -> bool {
+        self.alone.load(Ordering::Acquire)
+    }
+
+    /// What other nodes, and this one, change in realms.
+    pub fn listen(&self) -> broadcast::Receiver<Heard> {
+        self.heard.subscribe()
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        if self.is_alive() { Ok(()) } else { Err(away()) }
+    }
+
+    /// Somebody had trouble with a connection: look at once rather than at the next beat.
+    pub(super) fn suspect(&self) {
+        self.suspect.notify_one();
+    }
+
+    /// Waits for `work`, but not once the database is away.
+    pub(super) async fn or_away<T>(&self, work: impl Future<Output = T>) -> Result<T> {
+        let mut alive = self.alive.clone();
+        tokio::select! {
+            biased;
+            done = work => Ok(done),
+            _ = alive.wait_for(|alive| !alive) => Err(away()),
+        }
+    }
+}
+
+fn away() -> Error {
+    Error::Unavailable("the database does not answer".into())
+}
+
+struct Task {
+    config: Config,
+    pool: Pool,
+    connect_timeout: Duration,
+    alive: watch::Sender<bool>,
+    pulse: Pulse,
+}
+
+impl Task {
+    async fn run(self) {
+        loop {
+            match timeout(self.connect_timeout, self.connect()).await {
+                Ok(Ok(client)) => {
+                    if !self.alive.send_replace(true) {
+                        info!("the database answers again");
+                    }
+                    // Nobody knows what was said while nobody listened.
+                    let _ = self.pulse.heard.send(Heard::Anything);
+                    self.beat(&client).await;
+                }
+                Ok(Err(error)) => self.lost(&error.to_string()),
+                Err(_) => self.lost("no connection in time"),
+            }
+            sleep(RETRY).await;
+        }
+    }
+
+    fn lost(&self, why: &str) {
+        self.pulse.alone.store(false, Ordering::Release);
+        if self.alive.send_replace(false) {
+            warn!(why, "the database does not answer: requests get 503 until it does");
+        }
+        // Connections from before are of no use, even those that look alive.
+        self.pool.retain(|_, _| false);
+    }
+
+    /// Returns when the connection is lost or silent.
+    async fn beat(&self, client: &Client) {
+        loop {
+            match timeout(SILENCE, client.simple_query(NODES)).await {
+                Ok(Ok(answer)) => self.pulse.alone.store(is_one(&answer), Ordering::Release),
+                Ok(Err(error)) => return self.broken(&error.to_string()),
+                Err(_) => return self.lost("silent"),
+            }
+            tokio::select! {
+                () = sleep(BEAT) => {}
+                () = self.pulse.suspect.notified() => {}
+            }
+        }
+    }
+
+    /// The connection broke, which a restart of the database does as well: it is away only if it cannot be reached.
+    fn broken(&self, why: &str) {
+        info!(why, "the connection to the database broke");
+        self.pulse.alone.store(false, Ordering::Release);
+        self.pool.retain(|_, _| false);
+    }
+
+    async fn connect(&self) -> Result<Client> {
+        let mut config = self.config.clone();
+        config.application_name(NAME);
+        match tls_of(&config)? {
+            Some(tls) => {
+                let (client, connection) = config.connect(tls).await?;
+                self.forward(connection);
+                self.subscribe(client).await
+            }
+            None => {
+                let (client, connection) = without_tls(&config).connect(NoTls).await?;
+                self.forward(connection);
+                self.subscribe(client).await
+            }
+        }
+    }
+
+    async fn subscribe(&self, client: Client) -> Result<Client> {
+        client.batch_execute(&format!("LISTEN {CHANNEL}")).await?;
+        Ok(client)
+    }
+
+    /// Drives the connection and hands on what it hears.
+    fn forward<S, T>(&self, mut connection: tokio_postgres::Connection<S, T>)
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+        T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    {
+        let heard = self.pulse.heard.clone();
+        tokio::spawn(async move {
+            let mut messages = stream::poll_fn(move |cx| connection.poll_message(cx));
+            while let Some(Ok(message)) = messages.next().await {
+                if let AsyncMessage::Notification(notification) = message
+                    && let Ok(realm) = notification.payload().parse()
+                {
+                    let _ = heard.send(Heard::Realm(RealmId(realm)));
+                }
+            }
+        });
+    }
+}
+
+fn is_one(answer: &[SimpleQueryMessage]) -> bool {
+    answer.iter().any(|message| matches!(message, SimpleQueryMessage::Row(row) if row.get(0) == Some("1")))
+}

@@ -1,0 +1,110 @@
+//! Realms and their domains: the register of tenants, outside of row-level security.
+
+use jiff::Timestamp;
+use tokio_postgres::{Row, types::Json};
+use uuid::Uuid;
+
+use super::{
+    Store,
+    error::{Error, Result},
+    pulse::CHANNEL,
+    tx::RealmTx,
+};
+use crate::model::{
+    RealmId,
+    policy::Policy,
+    realm::{Domain, Realm, RealmName},
+    role::SCIM_MANAGED,
+};
+
+const FIND_BY_NAME: &str = "SELECT r.* FROM realms r WHERE r.name = $1";
+
+const FIND_BY_DOMAIN: &str =
+    "SELECT r.* FROM realm_domains d JOIN realms r ON r.id = d.realm_id WHERE d.domain = $1";
+
+const LIST: &str = "
+    SELECT r.* FROM realms r WHERE $1::text IS NULL OR strpos(r.name, $1) > 0 ORDER BY r.name OFFSET $2 LIMIT $3";
+
+/// Raises the epoch: every verdict made before is worth nothing once this commits, on every node. The others are told,
+/// so that they learn it before they ask.
+const UPDATE: &str = "
+    WITH raised AS (
+        UPDATE realms
+           SET epoch = epoch + 1, updated_at = $3, display_name = $4, enabled = $5, scim_enabled = $6, policy = $7
+         WHERE id = $1 AND epoch = $2
+        RETURNING id, epoch)
+    SELECT epoch, pg_notify($8, id::text) FROM raised";
+
+/// Creates a realm with the role `scim-managed`, at epoch 1 and without SCIM.
+pub async fn insert(store: &Store, realm: &Realm) -> Result<()> {
+    let sql = "SELECT found_realm($1, $2, $3, $4, $5, $6, $7)";
+    let role = Uuid::now_v7();
+    let (name, at) = (realm.name.as_str(), &realm.created_at);
+    store.query(sql, &[&realm.id.0, &name, &realm.display_name, &realm.enabled, at, &role, &SCIM_MANAGED]).await?;
+    Ok(())
+}
+
+pub async fn find_by_name(store: &Store, name: &str) -> Result<Option<Realm>> {
+    store.query(FIND_BY_NAME, &[&name]).await?.first().map(realm_from).transpose()
+}
+
+/// The realm which the custom domain belongs to.
+pub async fn find_by_domain(store: &Store, domain: &str) -> Result<Option<Realm>> {
+    store.query(FIND_BY_DOMAIN, &[&domain]).await?.first().map(realm_from).transpose()
+}
+
+/// Realms by name, `limit` of them after the first `offset`; `search` is part of the name.
+pub async fn list(store: &Store, search: Option<&str>, offset: i64, limit: i64) -> Result<Vec<Realm>> {
+    store.query(LIST, &[&search, &offset, &limit]).await?.iter().map(realm_from).collect()
+}
+
+/// Writes what may change of a realm and raises its epoch; [`Error::Stale`] if somebody else was quicker.
+/// Answers the new epoch.
+pub async fn update(tx: &mut RealmTx, realm: &Realm, at: Timestamp) -> Result<i64> {
+    let rows = tx
+        .query(
+            UPDATE,
+            &[
+                &realm.epoch,
+                &at,
+                &realm.display_name,
+                &realm.enabled,
+                &realm.scim_enabled,
+                &Json(&realm.policy),
+                &CHANNEL,
+            ],
+        )
+        .await?;
+    rows.first().map_or(Err(Error::Stale), |row| Ok(row.try_get(0)?))
+}
+
+pub async fn domains(store: &Store, realm: RealmId) -> Result<Vec<String>> {
+    let sql = "SELECT domain FROM realm_domains WHERE realm_id = $1 ORDER BY domain";
+    store.query(sql, &[&realm.0]).await?.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}
+
+/// [`Error::Taken`] if a realm has the domain, this one included.
+pub async fn add_domain(tx: &mut RealmTx, domain: &Domain, at: Timestamp) -> Result<()> {
+    let sql = "INSERT INTO realm_domains (domain, realm_id, created_at) VALUES ($2, $1, $3)";
+    tx.query(sql, &[&domain.as_str(), &at]).await.map(|_| ())
+}
+
+/// Was it a domain of the realm?
+pub async fn remove_domain(tx: &mut RealmTx, domain: &str) -> Result<bool> {
+    let sql = "DELETE FROM realm_domains WHERE realm_id = $1 AND domain = $2 RETURNING true";
+    Ok(!tx.query(sql, &[&domain]).await?.is_empty())
+}
+
+fn realm_from(row: &Row) -> Result<Realm> {
+    let name: String = row.try_get("name")?;
+    Ok(Realm {
+        id: RealmId(row.try_get("id")?),
+        name: RealmName::parse(&name).map_err(|e| Error::Unavailable(format!("realm `{name}` in the database: {e}")))?,
+        display_name: row.try_get("display_name")?,
+        enabled: row.try_get("enabled")?,
+        scim_enabled: row.try_get("scim_enabled")?,
+        epoch: row.try_get("epoch")?,
+        policy: row.try_get::<_, Json<Policy>>("policy")?.0,
+        created_at: row.try_get("created_at")?,
+    })
+}

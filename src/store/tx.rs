@@ -1,0 +1,139 @@
+//! A transaction in a realm. The tenant is where one stands, not a parameter that a statement could forget.
+
+use deadpool_postgres::Object;
+use futures_util::{FutureExt, future::OptionFuture};
+use tokio::join;
+use tokio_postgres::{
+    Row,
+    types::{ToSql, Type},
+};
+
+use super::{
+    Store,
+    error::{Error, Result},
+};
+use crate::model::RealmId;
+
+const ENTER: &str = "SELECT enter($1, $2)";
+
+/// A transaction which stands in one realm at one epoch.
+///
+/// Statements travel in flights: `BEGIN` and `enter` go out together with the first statement, `COMMIT` together with
+/// the last, so a verb of one statement costs one round trip. If `enter` fails, the transaction is aborted before
+/// the statement behind it runs. Dropped before its end, a transaction is rolled back.
+pub struct RealmTx {
+    client: Option<Object>,
+    store: Store,
+    realm: RealmId,
+    epoch: i64,
+    state: State,
+}
+
+/// A statement and its parameters from `$2` on.
+#[derive(Clone, Copy)]
+enum Statement<'a> {
+    /// Prepared once per connection: the text is one of ours.
+    Kept(&'a str, &'a [&'a (dyn ToSql + Sync)]),
+    /// Prepared for this time only: the client's filter decides the text.
+    Once(&'a str, &'a [(&'a (dyn ToSql + Sync), Type)]),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Nothing has been sent.
+    Fresh,
+    Open,
+    Ended,
+}
+
+impl RealmTx {
+    pub(super) fn new(client: Object, store: Store, realm: RealmId, epoch: i64) -> Self {
+        Self { client: Some(client), store, realm, epoch, state: State::Fresh }
+    }
+
+    /// Runs a statement whose `$1` is the realm and whose `$2`… are `params`.
+    pub(super) async fn query(&mut self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
+        self.flight(Some(Statement::Kept(sql, params)), false).await
+    }
+
+    /// Like [`RealmTx::query`], for a text which is not worth keeping.
+    pub(super) async fn query_once(&mut self, sql: &str, params: &[(&(dyn ToSql + Sync), Type)]) -> Result<Vec<Row>> {
+        self.flight(Some(Statement::Once(sql, params)), false).await
+    }
+
+    /// Like [`RealmTx::query`], for the last statement: what it did is committed when this returns.
+    pub(super) async fn finish(&mut self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
+        self.flight(Some(Statement::Kept(sql, params)), true).await
+    }
+
+    /// Commits, unless the last statement has already done so.
+    pub async fn commit(&mut self) -> Result<()> {
+        if self.state == State::Open {
+            self.flight(None, true).await?;
+        }
+        Ok(())
+    }
+
+    /// Is the realm still at the epoch under which the caller was let in?
+    pub async fn check(mut self) -> Result<()> {
+        self.flight(None, true).await.map(|_| ())
+    }
+
+    async fn flight(&mut self, statement: Option<Statement<'_>>, last: bool) -> Result<Vec<Row>> {
+        let Some(client) = &self.client else {
+            return Err(Error::Unavailable("the transaction has lost its connection".into()));
+        };
+        let (realm, epoch, state) = (self.realm.0, self.epoch, &mut self.state);
+        let flight = async {
+            let first = *state == State::Fresh;
+            let enter = if first { Some(client.prepare_cached(ENTER).await?) } else { None };
+            let prepared = match statement {
+                Some(Statement::Kept(sql, _)) => Some(client.prepare_cached(sql).await?),
+                Some(Statement::Once(..)) | None => None,
+            };
+            let place: [&(dyn ToSql + Sync); 2] = [&realm, &epoch];
+            let run = async {
+                match (statement, &prepared) {
+                    (Some(Statement::Kept(_, params)), Some(prepared)) => {
+                        let bound: Vec<_> = std::iter::once(place[0]).chain(params.iter().copied()).collect();
+                        client.query(prepared, &bound).await
+                    }
+                    (Some(Statement::Once(sql, params)), _) => {
+                        let bound: Vec<_> = std::iter::once((place[0], Type::UUID)).chain(params.iter().cloned()).collect();
+                        client.query_typed(sql, &bound).await
+                    }
+                    (Some(Statement::Kept(..)) | None, _) => Ok(Vec::new()),
+                }
+            };
+            *state = if last { State::Ended } else { State::Open };
+            // Each future queues its message when it is first polled, so `join!` sends them in this order.
+            let (begun, entered, rows, ended) = join!(
+                OptionFuture::from(first.then(|| client.batch_execute("BEGIN"))),
+                OptionFuture::from(enter.as_ref().map(|enter| client.query(enter, &place))),
+                run,
+                OptionFuture::from(last.then(|| client.batch_execute("COMMIT"))),
+            );
+            begun.transpose()?;
+            entered.transpose()?;
+            let rows = rows?;
+            ended.transpose()?;
+            Ok(rows)
+        };
+        match self.store.bounded(flight).await {
+            Ok(outcome) => outcome,
+            Err(away) => {
+                self.client.take().map(Object::take).map(drop).unwrap_or_default();
+                Err(away)
+            }
+        }
+    }
+}
+
+impl Drop for RealmTx {
+    fn drop(&mut self) {
+        if let (State::Open, Some(client)) = (self.state, &self.client) {
+            // Polled once, it queues the message ahead of whoever uses the connection next.
+            let _ = client.batch_execute("ROLLBACK").now_or_never();
+        }
+    }
+}
