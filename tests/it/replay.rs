@@ -13,28 +13,14 @@ fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/idp-traffic")
 }
 
-/// A Python which has `httpx`; made once, and kept with the build, where the system's own has not.
+/// A Python which has `httpx`; `tests/run` sees to it.
 fn python() -> PathBuf {
     let has_httpx = |python: &Path| {
         Command::new(python).args(["-c", "import httpx"]).output().is_ok_and(|output| output.status.success())
     };
-    let own = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python");
-    let known = [PathBuf::from("python3"), own.join("bin/python")];
-    if let Some(python) = known.into_iter().find(|python| has_httpx(python)) {
-        return python;
-    }
-    let run = |program: &Path, arguments: &[&str]| {
-        let output = Command::new(program).args(arguments).output().expect("python3 is installed");
-        assert!(
-            output.status.success(),
-            "{} {arguments:?}: {}",
-            program.display(),
-            String::from_utf8_lossy(&output.stderr)
-        );
-    };
-    run(Path::new("python3"), &["-m", "venv", own.to_str().expect("the target folder is UTF-8")]);
-    run(&own.join("bin/python"), &["-m", "pip", "install", "--quiet", "httpx"]);
-    own.join("bin/python")
+    let of_tests_run = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/python/bin/python3");
+    let known = [PathBuf::from("python3"), of_tests_run];
+    known.into_iter().find(|python| has_httpx(python)).expect("python3 with httpx: `tests/run` installs it")
 }
 
 #[tokio::test]
