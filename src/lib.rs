@@ -1,6 +1,8 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
 pub mod access;
+pub mod app;
+pub mod cli;
 pub mod config;
 pub mod http;
 pub mod model;

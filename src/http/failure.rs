@@ -1,6 +1,9 @@
 //! Every way in which a request can end without its answer. A status is chosen in `layer::rescue`, and only there.
 
-use crate::{access, provision, scim, store};
+use crate::{
+    access::{self, operator::Refusal},
+    provision, scim, store,
+};
 
 pub type Result<T, E = Failure> = std::result::Result<T, E>;
 
@@ -27,6 +30,8 @@ pub enum Failure {
     BrokenBody,
     #[error("{0}")]
     Invalid(String),
+    #[error("discovery cannot be filtered: read it without `filter`")]
+    FilteredDiscovery,
     #[error(transparent)]
     Denied(#[from] access::Denied),
     /// An operator who is not known, or no longer.
@@ -49,6 +54,17 @@ pub enum Failure {
 impl From<scim::error::Error> for Failure {
     fn from(error: scim::error::Error) -> Self {
         Failure::Verb(error.into())
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::InvalidGrant(description) => {
+                Failure::Grant { error: "invalid_grant", description: description.to_owned() }
+            }
+            Refusal::Unavailable(error) => error.into(),
+        }
     }
 }
 

@@ -13,6 +13,8 @@ use crate::{
     store::{self, Store, tx::RealmTx},
 };
 
+pub use store::list::Page;
+
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a verb did nothing.
@@ -60,7 +62,7 @@ pub fn etag(version: i64) -> String {
 }
 
 /// What the realm's policy says of what is let in.
-fn admission(policy: &Policy) -> Admission {
+pub fn admission(policy: &Policy) -> Admission {
     Admission { unknown_attributes: policy.unknown_attributes, dialect: policy.dialect }
 }
 

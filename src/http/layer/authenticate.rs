@@ -13,7 +13,7 @@ use tower::{Layer, Service};
 
 use super::realm::InRealm;
 use crate::{
-    access::{caller::bearer, operator::Admin},
+    access::{caller::bearer, operator::{Admin, Refusal}},
     http::{
         Edge,
         exchange::{Ask, Body, Call, Permitted, Reply, pairs, text},
@@ -112,7 +112,10 @@ where
         Box::pin(async move {
             let authorization = text(&call.headers, http::header::AUTHORIZATION);
             let token = bearer(authorization).map_err(|_| Failure::NotAnOperator("HTTP 401 Unauthorized"))?;
-            let caller = edge.operators.verify(token).await?;
+            let caller = edge.operators.verify(token).await.map_err(|refusal| match refusal {
+                Refusal::InvalidGrant(_) => Failure::NotAnOperator("HTTP 401 Unauthorized"),
+                Refusal::Unavailable(error) => error.into(),
+            })?;
             let base_url = edge.settings.public_url.clone();
             let ask = Arc::new(read(&mut call, &edge, base_url).await?);
             inner.call(Bound { route: call.route, call: Permitted { caller, ask } }).await

@@ -79,6 +79,7 @@ fn status_of(failure: &Failure) -> (u16, Option<&'static str>) {
         Failure::NoRoute | Failure::Denied(Denied::ElsewhereOnly) => (404, None),
         Failure::OddPath | Failure::OddHost | Failure::BrokenBody | Failure::Grant { .. } => (400, None),
         Failure::Invalid(_) => (400, Some("invalidValue")),
+        Failure::FilteredDiscovery => (403, None),
         Failure::Method(_) => (405, None),
         Failure::MediaType => (415, None),
         Failure::TooLarge(_) => (413, None),
