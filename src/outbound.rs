@@ -9,7 +9,7 @@ use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
+    client::legacy::{self, Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
 use rustls::crypto::aws_lc_rs;
@@ -39,7 +39,7 @@ pub enum Error {
     #[error("this system has no certificates to check servers with")]
     Certificates(#[source] io::Error),
     #[error("no connection")]
-    Connect(#[source] hyper_util::client::legacy::Error),
+    Connect(#[source] legacy::Error),
     #[error("the exchange broke off")]
     Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("no answer within {0:?}")]
@@ -71,15 +71,13 @@ impl Outbound {
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>, limit: usize) -> Result<Response<Bytes>, Error> {
-        let response = self.client.request(request).await.map_err(|e| match e.is_connect() {
-            true => Error::Connect(e),
-            false => Error::Broken(e.into()),
-        })?;
+        let unsent = |e: legacy::Error| if e.is_connect() { Error::Connect(e) } else { Error::Broken(e.into()) };
+        let response = self.client.request(request).await.map_err(unsent)?;
         let (head, body) = response.into_parts();
-        let body = Limited::new(body, limit).collect().await.map_err(|e| match e.is::<LengthLimitError>() {
-            true => Error::TooLong(limit),
-            false => Error::Broken(e),
-        })?;
+        let body = Limited::new(body, limit)
+            .collect()
+            .await
+            .map_err(|e| if e.is::<LengthLimitError>() { Error::TooLong(limit) } else { Error::Broken(e) })?;
         Ok(Response::from_parts(head, body.to_bytes()))
     }
 }
@@ -99,7 +97,7 @@ mod tests {
         let url = format!("http://{}/", server.local_addr().unwrap());
         tokio::spawn(async move {
             let (mut stream, _) = server.accept().await.unwrap();
-            stream.read(&mut [0; 1024]).await.unwrap();
+            let _request = stream.read(&mut [0; 1024]).await.unwrap();
             stream.write_all(answer.as_bytes()).await.unwrap();
             std::future::pending::<()>().await;
         });

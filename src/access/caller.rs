@@ -44,11 +44,8 @@ impl Access {
         at: Timestamp,
         request_id: Arc<str>,
     ) -> Result<Scope, Denied> {
-        let denied = |reason| Denied::Unauthorized {
-            realm: place.name.clone(),
-            token_given: reason != Reason::NoToken,
-            reason,
-        };
+        let denied =
+            |reason| Denied::Unauthorized { realm: place.name.clone(), token_given: reason != Reason::NoToken, reason };
         let presented = bearer(authorization).map_err(denied)?;
         if !token::is_well_formed(presented) {
             return Err(denied(Reason::NotAToken));

@@ -86,8 +86,7 @@ pub async fn list(
     let condition = filter_sql::compile(filter, ResourceType::group(), FIRST_PARAM)?;
     transaction(store, scope, async |tx| {
         let (documents, total) = groups::list(tx, &condition, page).await?;
-        let mut found: Vec<Group> =
-            documents.into_iter().map(|document| Group { document, members: None }).collect();
+        let mut found: Vec<Group> = documents.into_iter().map(|document| Group { document, members: None }).collect();
         if let Some(urls) = urls {
             let ids: Vec<Uuid> = found.iter().map(|group| group.document.id).collect();
             let mut of_each: std::collections::HashMap<Uuid, String> =

@@ -68,11 +68,7 @@ pub fn admission(policy: &Policy) -> Admission {
 
 /// Runs `body` in one transaction of the realm: commits if it succeeds, else nothing has happened. If two transactions
 /// wait for each other, the one that Postgres ends begins again.
-async fn transaction<T>(
-    store: &Store,
-    scope: &Scope,
-    body: impl AsyncFn(&mut RealmTx) -> Result<T>,
-) -> Result<T> {
+async fn transaction<T>(store: &Store, scope: &Scope, body: impl AsyncFn(&mut RealmTx) -> Result<T>) -> Result<T> {
     let mut tries = 1;
     loop {
         let mut tx = store.begin(scope).await?;

@@ -169,9 +169,14 @@ pub async fn add_domain(store: &Store, name: &str, domain: &str, at: Timestamp) 
 pub async fn remove_domain(store: &Store, name: &str, domain: &str, at: Timestamp) -> Result<()> {
     let missing = || Error::NotFound(format!("the realm `{name}` has no domain `{domain}`"));
     let parsed = Domain::parse(domain).map_err(|_| missing())?;
-    change(store, name, at, async |tx, _| {
-        if realms::remove_domain(tx, parsed.as_str()).await? { Ok(()) } else { Err(missing()) }
-    })
+    change(
+        store,
+        name,
+        at,
+        async |tx, _| {
+            if realms::remove_domain(tx, parsed.as_str()).await? { Ok(()) } else { Err(missing()) }
+        },
+    )
     .await
     .map(|_| ())
 }

@@ -219,6 +219,14 @@ fn retain_subs(value: &mut Value, wanted: impl Fn(&str) -> bool) -> bool {
     }
 }
 
+impl ResourceType {
+    /// `schemas` of a resource (RFC 7643 §3): the core schema, and each extension that it has attributes of.
+    pub fn schemas_of<'a>(&'a self, resource: &'a Resource) -> Vec<&'a str> {
+        let extensions = resource.0.iter().filter(|(key, value)| value.is_object() && is_urn(key));
+        std::iter::once(self.schema.id.as_str()).chain(extensions.map(|(key, _)| key.as_str())).collect()
+    }
+}
+
 /// A resource as it is answered: what the client wrote, what the service provider says of it, and `extra` read-only
 /// attributes such as `groups`.
 pub fn render<'a>(
@@ -227,11 +235,8 @@ pub fn render<'a>(
     resource: &Resource,
     extra: impl IntoIterator<Item = (&'a str, Value)>,
 ) -> Map<String, Value> {
-    let core = std::iter::once(resource_type.schema.id.as_str());
-    let extensions = resource.0.iter().filter(|(key, value)| value.is_object() && is_urn(key));
-    let schemas: Vec<&str> = core.chain(extensions.map(|(key, _)| key.as_str())).collect();
     let mut rendered = Map::with_capacity(resource.0.len() + 4);
-    rendered.insert("schemas".to_owned(), schemas.into());
+    rendered.insert("schemas".to_owned(), resource_type.schemas_of(resource).into());
     rendered.insert("id".to_owned(), head.id.into());
     rendered.extend(resource.0.iter().map(|(name, value)| (name.clone(), value.clone())));
     rendered.extend(extra.into_iter().map(|(name, value)| (name.to_owned(), value)));

@@ -78,8 +78,14 @@ pub async fn insert(tx: &mut RealmTx, id: GroupId, row: &GroupRow, origin: &Orig
     tx.query(
         INSERT,
         &[
-            &id.0, &origin.at, &row.display_name_key, &row.unique_name, &row.external_id, &origin.actor,
-            &origin.request_id, &row.attributes,
+            &id.0,
+            &origin.at,
+            &row.display_name_key,
+            &row.unique_name,
+            &row.external_id,
+            &origin.actor,
+            &origin.request_id,
+            &row.attributes,
         ],
     )
     .await
@@ -107,8 +113,15 @@ pub async fn update(
         .query(
             UPDATE,
             &[
-                &id.0, &origin.at, &row.display_name_key, &row.unique_name, &row.external_id, &origin.actor,
-                &origin.request_id, &Json(previous), &row.attributes,
+                &id.0,
+                &origin.at,
+                &row.display_name_key,
+                &row.unique_name,
+                &row.external_id,
+                &origin.actor,
+                &origin.request_id,
+                &Json(previous),
+                &row.attributes,
             ],
         )
         .await?;

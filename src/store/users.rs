@@ -120,8 +120,17 @@ pub async fn insert(mut tx: RealmTx, id: UserId, row: &UserRow, activated: bool,
     tx.finish(
         INSERT,
         &[
-            &id.0, &origin.at, &row.active, &activated_at, &row.user_name_key, &row.external_id, &row.display_name_key,
-            &row.email_keys, &origin.actor, &origin.request_id, &row.attributes,
+            &id.0,
+            &origin.at,
+            &row.active,
+            &activated_at,
+            &row.user_name_key,
+            &row.external_id,
+            &row.display_name_key,
+            &row.email_keys,
+            &origin.actor,
+            &origin.request_id,
+            &row.attributes,
         ],
     )
     .await
@@ -153,8 +162,17 @@ pub async fn update(
         .finish(
             UPDATE,
             &[
-                &id.0, &origin.at, &row.active, &row.user_name_key, &row.external_id, &row.display_name_key,
-                &row.email_keys, &origin.actor, &origin.request_id, &Json(previous), &row.attributes,
+                &id.0,
+                &origin.at,
+                &row.active,
+                &row.user_name_key,
+                &row.external_id,
+                &row.display_name_key,
+                &row.email_keys,
+                &origin.actor,
+                &origin.request_id,
+                &Json(previous),
+                &row.attributes,
                 &display_name_follows,
             ],
         )

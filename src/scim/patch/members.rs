@@ -25,6 +25,12 @@ pub struct MembersDelta {
 }
 
 impl MembersDelta {
+    /// These and no others: what `members` of POST and PUT means.
+    pub fn replace(members: Vec<Member>) -> Self {
+        let add = members.into_iter().map(|member| (member.value.clone(), member)).collect();
+        Self { clear: true, add, remove: BTreeSet::new() }
+    }
+
     pub fn is_empty(&self) -> bool {
         !self.clear && self.add.is_empty() && self.remove.is_empty()
     }
@@ -80,9 +86,7 @@ impl MembersDelta {
             }
             (Op::Add, None, value) => required(value, admission)?.into_iter().for_each(|member| self.add(member)),
             (Op::Replace, None, value) => {
-                let members = required(value, admission)?;
-                self.clear();
-                members.into_iter().for_each(|member| self.add(member));
+                *self = Self::replace(required(value, admission)?);
             }
         }
         if self.add.len() + self.remove.len() > MAX_MEMBERS {
