@@ -185,7 +185,7 @@ async fn a_token_is_stored_as_its_hash_alone() {
     let rows: Vec<String> = rows.expect("the table is there").iter().map(|row| row.get(0)).collect();
     assert_eq!(rows.len(), 1);
     assert!(!rows[0].contains(&realm.token[12..]), "{rows:?}");
-    assert!(!World::shared().output().contains(&realm.token[12..]), "nor is it in the log");
+    assert!(!World::shared().log().contains(&realm.token[12..]), "nor is it in the log");
 }
 
 #[tokio::test]

@@ -21,7 +21,8 @@ const MAY_IMPORT: [(&str, &[&str]); 14] = [
     ("provision", &["store", "model", "scim", "telemetry"]),
     ("feed", &["store", "model", "outbound", "telemetry"]),
     ("sync", &["provision", "store", "model", "scim", "outbound", "secret", "telemetry"]),
-    ("cli", &["config", "outbound", "model"]),
+    // A password which must not show.
+    ("cli", &["config", "outbound", "model", "secret"]),
     ("http", &["provision", "access", "feed", "sync", "model", "scim", "telemetry", "store"]),
     (
         "app",

@@ -4,7 +4,10 @@ use std::{process::Command, time::Duration};
 
 use serde_json::json;
 
-use crate::world::{USER, World};
+use crate::{
+    process::wait_for,
+    world::{USER, World},
+};
 
 /// The command which the banner tells to paste: from the line with `curl` to the first which does not go on.
 fn printed_curl(banner: &str) -> String {
@@ -30,7 +33,10 @@ fn printed_token(banner: &str) -> String {
 #[tokio::test]
 async fn the_first_start_prints_a_command_that_creates_a_user_and_the_next_does_not() {
     let mut world = World::alone();
-    let banner = world.output();
+    // It is printed once the gateway is ready, so a moment after the ready file.
+    let banner = wait_for("the banner", Duration::from_secs(5), || {
+        Some(world.gateway().printed()).filter(|text| text.contains("curl") && text.ends_with("\n\n"))
+    });
     let base_url = format!("http://{}/realms/demo/scim/v2", world.address());
     assert!(banner.contains(&base_url), "{banner}");
     let output = Command::new("sh").args(["-c", &printed_curl(&banner)]).output().expect("sh is there");
@@ -42,8 +48,9 @@ async fn the_first_start_prints_a_command_that_creates_a_user_and_the_next_does_
     let status = world.gateway().terminate();
     assert!(status.success(), "{status}");
     world.start();
-    let since = &world.output()[banner.len()..];
+    let since = world.gateway().printed()[banner.len()..].to_owned();
     assert!(!since.contains("rgs_"), "the token is shown once: {since}");
+    assert!(!world.log().contains("rgs_"), "and never logged");
     let again = demo.get("/Users").await;
     assert_eq!((again.status.as_u16(), &again.json()["totalResults"]), (200, &json!(1)), "{again}");
     assert!(world.gateway().ready_after < Duration::from_secs(5));

@@ -270,10 +270,7 @@ async fn what_is_not_http_is_turned_away_without_a_trace() {
         ("two lengths", post(&["Content-Length: 5", "Content-Length: 500"])),
         ("a length beyond measure", post(&["Content-Length: 99999999999999999999999"])),
         ("a length and chunks", post(&["Content-Length: 5", "Transfer-Encoding: chunked"])),
-        (
-            "chunks that are none",
-            [&post(&["Transfer-Encoding: chunked"])[..], b"zz\r\n"].concat(),
-        ),
+        ("chunks that are none", [&post(&["Transfer-Encoding: chunked"])[..], b"zz\r\n"].concat()),
         ("an unknown coding", post(&["Transfer-Encoding: magic"])),
         ("2,000 headers", post(&many)),
         ("a header of 100 KB", post(&[&long])),

@@ -107,6 +107,7 @@ pub struct Gateway {
     pub management: SocketAddr,
     /// From the start of the process to its ready file.
     pub ready_after: Duration,
+    printed: PathBuf,
     log: PathBuf,
 }
 
@@ -114,8 +115,8 @@ impl Gateway {
     /// Starts the binary with `folder` for its data and `settings` over the defaults of the tests.
     pub fn start(folder: &Path, settings: &[(String, String)]) -> Self {
         let ready_file = folder.join(format!("ready-{}.json", unique()));
-        let log = folder.join("gateway.log");
-        let output = fs::File::options().create(true).append(true).open(&log).expect("the folder is writable");
+        let [printed, log] = ["gateway.out", "gateway.log"].map(|name| folder.join(name));
+        let open = |path| fs::File::options().create(true).append(true).open(path).expect("the folder is writable");
         let mut command = binary();
         command
             .args(["serve", "--ready-file"])
@@ -125,8 +126,8 @@ impl Gateway {
             .env("REALMGATE_DATA_DIR", folder.join("data"))
             .envs(settings.iter().map(|(key, value)| (key, value)))
             .stdin(Stdio::null())
-            .stdout(output.try_clone().expect("a file handle can be cloned"))
-            .stderr(output);
+            .stdout(open(&printed))
+            .stderr(open(&log));
         let begun = Instant::now();
         let mut child = in_group_of_its_own(&mut command).spawn().expect("the binary starts");
         JANITOR_OF_THIS_RUN.tell('+', child.id());
@@ -141,11 +142,16 @@ impl Gateway {
             url.trim_start_matches("http://").trim_end_matches('/').parse().expect("an address and a port")
         };
         let (public, management) = (address("public_url"), address("management_url"));
-        Self { child, public, management, ready_after: begun.elapsed(), log }
+        Self { child, public, management, ready_after: begun.elapsed(), printed, log }
     }
 
-    /// All that it has written to standard output and standard error.
-    pub fn output(&self) -> String {
+    /// What it has told its operator on standard output, since the first start on its folder.
+    pub fn printed(&self) -> String {
+        fs::read_to_string(&self.printed).expect("it was opened at the start")
+    }
+
+    /// All that it has logged since the first start on its folder.
+    pub fn log(&self) -> String {
         fs::read_to_string(&self.log).expect("it was opened at the start")
     }
 
@@ -209,6 +215,8 @@ impl Cluster {
     /// SIGKILL for the postmaster and all its children: a power cut, as far as Postgres can tell.
     pub fn kill(&self) {
         let postmaster = self.postmaster();
+        // Stopped first, so that it makes no further child meanwhile.
+        signal(postmaster, "STOP");
         let backends = children_of(postmaster);
         signal(postmaster, "KILL");
         for backend in &backends {
@@ -258,6 +266,8 @@ pub struct Postgres {
     folder: PathBuf,
     port: u16,
     cluster: Cluster,
+    /// Our child, so that nothing is left of it once it ended.
+    server: Mutex<Option<Child>>,
 }
 
 impl Postgres {
@@ -270,7 +280,7 @@ impl Postgres {
         let data = folder.join("data");
         let options = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "-D"];
         run(tool("initdb").args(options).arg(&data));
-        let postgres = Self { folder, port, cluster: Cluster { data } };
+        let postgres = Self { folder, port, cluster: Cluster { data }, server: Mutex::default() };
         postgres.resume();
         postgres
     }
@@ -282,14 +292,40 @@ impl Postgres {
 
     /// Starts the server again; returns when it accepts connections.
     pub fn resume(&self) {
-        let options = format!("-p {} -h 127.0.0.1 -k {}", self.port, self.folder.display());
         let log = self.folder.join("postgres.log");
-        run(tool("pg_ctl").args(["start", "-w", "-t", "60", "-o", &options, "-l"]).arg(log).arg("-D").arg(&self.data));
+        let output = fs::File::options().create(true).append(true).open(&log).expect("the folder is ours");
+        let mut command = tool("postgres");
+        command.arg("-D").arg(&self.data).arg("-k").arg(&self.folder);
+        command.args(["-h", "127.0.0.1", "-p", &self.port.to_string()]).stdout(Stdio::null()).stderr(output);
+        let mut server = command.spawn().expect("Postgres is installed");
+        wait_for("Postgres accepts connections", Duration::from_secs(60), || {
+            if let Some(status) = server.try_wait().expect("it is our child") {
+                panic!("Postgres ended with {status}:\n{}", fs::read_to_string(&log).unwrap_or_default());
+            }
+            // The last line of the file tells how far the server is; the first may still be that of the one before.
+            let file = fs::read_to_string(self.data.join("postmaster.pid")).ok()?;
+            let is_its_own = file.lines().next() == Some(&server.id().to_string());
+            (is_its_own && file.lines().last()?.trim() == "ready").then_some(())
+        });
+        *self.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(server);
     }
 
     /// A fast shutdown: transactions are rolled back, connections closed.
     pub fn stop(&self) {
-        run(tool("pg_ctl").args(["stop", "-w", "-m", "fast", "-D"]).arg(&self.data));
+        signal(self.postmaster(), "INT");
+        self.reap();
+    }
+
+    /// As [`Cluster::kill`].
+    pub fn kill(&self) {
+        self.cluster.kill();
+        self.reap();
+    }
+
+    fn reap(&self) {
+        if let Some(mut server) = self.server.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            server.wait().expect("it is our child");
+        }
     }
 }
 
@@ -305,6 +341,7 @@ impl Drop for Postgres {
         if self.data.join("postmaster.pid").exists() {
             signal(self.postmaster(), "QUIT");
             self.thaw();
+            self.reap();
         }
     }
 }
@@ -331,16 +368,10 @@ fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 
-/// Runs a command to its end. `pg_ctl` leaves the server its standard output, so that is a file and not a pipe.
+/// Runs a command to its end.
 fn run(command: &mut Command) {
-    let log = folder("command").join("output");
-    let output = fs::File::create(&log).expect("the folder is new");
-    let status = command
-        .stdout(output.try_clone().expect("a file handle can be cloned"))
-        .stderr(output)
-        .status()
-        .unwrap_or_else(|e| panic!("{command:?}: {e}"));
-    assert!(status.success(), "{command:?}: {status}\n{}", fs::read_to_string(log).unwrap_or_default());
+    let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    assert!(output.status.success(), "{command:?}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
 }
 
 fn children_of(parent: u32) -> Vec<u32> {

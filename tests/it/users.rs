@@ -201,7 +201,7 @@ async fn a_password_is_accepted_and_kept_nowhere() {
     for reply in [created, patched, realm.get(&path).await, realm.get(&format!("{path}?attributes=password")).await] {
         assert!(!String::from_utf8_lossy(&reply.bytes).contains("hunter2"), "{reply}");
     }
-    assert!(!World::shared().output().contains("hunter2"));
+    assert!(!World::shared().log().contains("hunter2"));
 }
 
 #[tokio::test]

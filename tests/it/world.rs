@@ -128,9 +128,9 @@ impl World {
         self.gateway.as_mut().expect("it is started with the world")
     }
 
-    /// What the gateway has printed since the first start.
-    pub fn output(&self) -> String {
-        self.gateway.as_ref().expect("it is started with the world").output()
+    /// What the gateway has logged since the first start.
+    pub fn log(&self) -> String {
+        self.gateway.as_ref().expect("it is started with the world").log()
     }
 
     /// `host:port` of the public listener.
