@@ -70,7 +70,9 @@ async fn scim_is_switched_on_rotated_and_off() {
     assert!(base_url.ends_with(&format!("/realms/{name}/scim/v2")), "{base_url}");
     let idp = World::shared().stranger().below(&format!("/realms/{name}/scim/v2"));
     assert_eq!(idp.bearer(token).get("/Users").await.status, 200);
-    let rotated = json_of(&format!("scim rotate {name}")).await;
+    failure_of(&format!("scim rotate {name}")).await;
+    assert_eq!(idp.bearer(token).get("/Users").await.status, 200, "it asks first, and nobody said yes");
+    let rotated = json_of(&format!("scim rotate {name} --yes")).await;
     let new = rotated["token"].as_str().expect("a text");
     assert_eq!(idp.bearer(token).get("/Users").await.status, 401);
     assert_eq!(idp.bearer(new).get("/Users").await.status, 200);
