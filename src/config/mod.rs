@@ -121,9 +121,9 @@ pub struct Limits {
     #[serde(deserialize_with = "value::count")]
     pub max_h2_streams: u32,
     #[serde(deserialize_with = "value::count")]
-    pub page_default: usize,
+    pub page_default: i64,
     #[serde(deserialize_with = "value::count")]
-    pub page_max: usize,
+    pub page_max: i64,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -168,7 +168,7 @@ pub enum Error {
     #[error("{origin}: setting `{key}`: {reason}")]
     Invalid { origin: String, key: String, reason: String },
     #[error("`limits.page_default` ({0}) is more than `limits.page_max` ({1}): lower the one or raise the other")]
-    Pages(usize, usize),
+    Pages(i64, i64),
     #[error("`limits.header_bytes` is {0}: write at least 8KiB")]
     Headers(usize),
     #[error("REALMGATE_BOOTSTRAP_ADMIN_USERNAME is set without REALMGATE_BOOTSTRAP_ADMIN_PASSWORD: set both or none")]

@@ -23,7 +23,6 @@ use crate::{
     store::Store,
 };
 use exchange::{Reply, Request};
-use failure::Failure;
 use layer::{authenticate, bounds, realm, rescue, trace};
 use route::{Dispatch, Table};
 
@@ -47,8 +46,8 @@ pub struct Settings {
     pub body_timeout: Duration,
     pub request_timeout: Duration,
     pub max_requests_in_flight: usize,
-    pub page_default: i64,
-    pub page_max: i64,
+    pub page_default: usize,
+    pub page_max: usize,
 }
 
 /// A service whose requests were routed, and whose failures have become answers.
@@ -74,6 +73,7 @@ pub fn gateway(edge: &Edge) -> Gateway {
 
     let stack = ServiceBuilder::new()
         .layer(route::layer(table)) //                  Request -> Routed: pure, so that all below know the route
+        .layer(BoxCloneSyncService::layer()) //         deep stack types cost the compiler dearly
         .layer(trace::layer()) //                       sees every answer, also the rescued ones
         .layer(rescue::layer()) //                      below it failures are values, above it only answers
         .layer(bounds::layer(settings.request_timeout, settings.max_requests_in_flight)) // never a hang

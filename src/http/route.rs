@@ -18,7 +18,7 @@ use super::{
     exchange::{Call, Peer, Permitted, Reply, Request, text},
     failure::{Failure, Result},
 };
-use crate::{access::operator::Admin as Operator, model::Scope};
+use crate::model::{Scope, admin::Admin as Operator};
 
 pub type Answer<E = Failure> = Pin<Box<dyn Future<Output = Result<Reply, E>> + Send>>;
 

@@ -48,9 +48,7 @@ fn number(text: &str) -> Option<Number> {
 
 /// `"manager": "26118915"` for `{"value": "26118915"}`: Entra ID. The empty text is how it clears a manager.
 pub fn complex_from_text(attribute: &Attribute, text: String) -> Option<Map<String, Value>> {
-    if attribute.sub("value").is_none() {
-        return None;
-    }
+    attribute.sub("value")?;
     let mut complex = Map::new();
     if !text.is_empty() {
         complex.insert("value".to_owned(), Value::String(text));

@@ -2,12 +2,10 @@
 //!
 //! Not here: `sortBy` and `cursor`, which `ServiceProviderConfig` does not offer; §3.4.2.3 lets them be ignored.
 
-use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::{
     error::{Error, Result},
-    limits::MAX_RESULTS,
     path::AttrPath,
     resource::{Resource, is_urn},
     schema::{self, Attribute, ResourceType, Returned},
@@ -16,16 +14,19 @@ use super::{
 /// URN of the answer to a query (RFC 7644 §8.2).
 pub const LIST_RESPONSE_URN: &str = "urn:ietf:params:scim:api:messages:2.0:ListResponse";
 
-/// Resources on a page if the client does not say.
-pub const DEFAULT_COUNT: usize = 100;
+/// Which part of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page {
+    /// How many come before: `startIndex` - 1.
+    pub offset: i64,
+    /// How many at most: `count`. 0 asks for `totalResults` alone.
+    pub limit: i64,
+}
 
 /// The parameters of a list request (RFC 7644 §3.4.2).
 #[derive(Debug, Clone, PartialEq)]
 pub struct ListQuery {
-    /// From 1.
-    pub start_index: u64,
-    /// 0 asks for `totalResults` alone.
-    pub count: usize,
+    pub page: Page,
     /// Text of the filter.
     pub filter: Option<String>,
     pub projection: Projection,
@@ -43,51 +44,30 @@ pub enum Projection {
     Without(Vec<AttrPath>),
 }
 
-/// What the service provider says of a resource (RFC 7643 §3.1), times as they are to be sent.
-#[derive(Debug, Clone, Copy)]
-pub struct Head<'a> {
-    pub id: &'a str,
-    pub version: i64,
-    pub created: &'a str,
-    pub last_modified: &'a str,
-    pub location: &'a str,
-}
-
-/// The answer to a list request (RFC 7644 §3.4.2, §3.4.2.4).
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ListResponse<T> {
-    schemas: [&'static str; 1],
-    total_results: u64,
-    start_index: u64,
-    items_per_page: usize,
-    #[serde(rename = "Resources")]
-    resources: Vec<T>,
-}
-
-impl<T> ListResponse<T> {
-    pub fn new(total_results: u64, start_index: u64, resources: Vec<T>) -> Self {
-        Self { schemas: [LIST_RESPONSE_URN], total_results, start_index, items_per_page: resources.len(), resources }
-    }
-}
-
 impl ListQuery {
     /// Reads decoded query parameters; those of other names are left alone. What is out of range is brought into it,
     /// as RFC 7644 §3.4.2.4 wants; what is no number is refused.
-    pub fn parse<'a>(parameters: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self> {
-        let (mut start_index, mut count, mut filter) = (1, DEFAULT_COUNT, None);
+    /// `default` resources are on a page if the client does not say, `most` at most.
+    pub fn parse<'a>(
+        parameters: impl IntoIterator<Item = (&'a str, &'a str)>,
+        default: usize,
+        most: usize,
+    ) -> Result<Self> {
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let mut page = Page { offset: 0, limit: i64::try_from(default).unwrap_or(i64::MAX) };
+        let mut filter = None;
         let (mut attributes, mut excluded) = (None, None);
         for (name, text) in parameters {
             match name {
-                "startIndex" => start_index = u64::try_from(integer(name, text)?).unwrap_or(1).max(1),
-                "count" => count = usize::try_from(integer(name, text)?).unwrap_or(0).min(MAX_RESULTS),
+                "startIndex" => page.offset = integer(name, text)?.max(1) - 1,
+                "count" => page.limit = integer(name, text)?.clamp(0, most),
                 "filter" => filter = Some(text.to_owned()),
                 "attributes" => attributes = Some(text),
                 "excludedAttributes" => excluded = Some(text),
                 _ => {}
             }
         }
-        Ok(Self { start_index, count, filter, projection: Projection::parse(attributes, excluded)? })
+        Ok(Self { page, filter, projection: Projection::parse(attributes, excluded)? })
     }
 }
 
@@ -227,33 +207,10 @@ impl ResourceType {
     }
 }
 
-/// A resource as it is answered: what the client wrote, what the service provider says of it, and `extra` read-only
-/// attributes such as `groups`.
-pub fn render<'a>(
-    resource_type: &ResourceType,
-    head: &Head<'_>,
-    resource: &Resource,
-    extra: impl IntoIterator<Item = (&'a str, Value)>,
-) -> Map<String, Value> {
-    let mut rendered = Map::with_capacity(resource.0.len() + 4);
-    rendered.insert("schemas".to_owned(), resource_type.schemas_of(resource).into());
-    rendered.insert("id".to_owned(), head.id.into());
-    rendered.extend(resource.0.iter().map(|(name, value)| (name.clone(), value.clone())));
-    rendered.extend(extra.into_iter().map(|(name, value)| (name.to_owned(), value)));
-    let meta = json!({
-        "resourceType": resource_type.name,
-        "created": head.created,
-        "lastModified": head.last_modified,
-        "location": head.location,
-        "version": format!("W/\"{}\"", head.version),
-    });
-    rendered.insert("meta".to_owned(), meta);
-    rendered
-}
-
 #[cfg(test)]
 mod tests {
     use insta::assert_snapshot;
+    use serde_json::json;
 
     use super::*;
     use crate::scim::schema::ENTERPRISE_USER_URN;
@@ -265,9 +222,13 @@ mod tests {
             "emails": [{ "value": "b@work.example", "type": "work" }, { "value": "b@home.example" }],
             ENTERPRISE_USER_URN: { "department": "Sales", "manager": { "value": "1", "displayName": "John" } },
         });
-        let Value::Object(resource) = resource else { panic!("it is an object") };
-        let head = Head { id: "1", version: 7, created: "c", last_modified: "m", location: "l" };
-        render(ResourceType::user(), &head, &Resource(resource), [("groups", json!([{ "value": "g" }]))])
+        let Value::Object(mut barbara) = resource else { panic!("it is an object") };
+        barbara.shift_insert(0, "id".to_owned(), "1".into());
+        barbara.extend([
+            ("groups".to_owned(), json!([{ "value": "g" }])),
+            ("meta".to_owned(), json!({ "resourceType": "User", "version": "W/\"7\"" })),
+        ]);
+        barbara
     }
 
     fn seen(attributes: &str, excluded: &str) -> String {
@@ -278,28 +239,21 @@ mod tests {
     }
 
     fn page(parameters: &[(&str, &str)]) -> String {
-        match ListQuery::parse(parameters.iter().copied()) {
-            Ok(query) => format!("{} {}", query.start_index, query.count),
+        match ListQuery::parse(parameters.iter().copied(), 100, 1000) {
+            Ok(query) => format!("{} {}", query.page.offset, query.page.limit),
             Err(error) => error.to_string(),
         }
     }
 
     #[test]
     fn a_page_out_of_range_is_brought_into_it() {
-        assert_snapshot!(page(&[]), @"1 100");
-        assert_snapshot!(page(&[("startIndex", "0"), ("count", "-1")]), @"1 0");
-        assert_snapshot!(page(&[("startIndex", "-5"), ("count", "100000")]), @"1 1000");
-        assert_snapshot!(page(&[("startIndex", "99999999999999999999"), ("count", "-99999999999999999999")]), @"9223372036854775807 0");
+        assert_snapshot!(page(&[]), @"0 100");
+        assert_snapshot!(page(&[("startIndex", "0"), ("count", "-1")]), @"0 0");
+        assert_snapshot!(page(&[("startIndex", "-5"), ("count", "100000")]), @"0 1000");
+        assert_snapshot!(page(&[("startIndex", "99999999999999999999"), ("count", "-99999999999999999999")]), @"9223372036854775806 0");
         assert_snapshot!(page(&[("count", "ten")]), @"`count` must be a whole number");
         assert_snapshot!(page(&[("startIndex", "1.5")]), @"`startIndex` must be a whole number");
         assert_snapshot!(page(&[("attributes", "id"), ("excludedAttributes", "name")]), @"Give `attributes` or `excludedAttributes`, not both");
-    }
-
-    #[test]
-    fn a_resource_says_what_it_is() {
-        let mut resource = barbara();
-        resource.retain(|key, _| matches!(key.as_str(), "schemas" | "id" | "meta"));
-        assert_snapshot!(Value::Object(resource), @r#"{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User","urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"],"id":"1","meta":{"resourceType":"User","created":"c","lastModified":"m","location":"l","version":"W/\"7\""}}"#);
     }
 
     #[test]
@@ -325,11 +279,5 @@ mod tests {
         assert!(parse("", "").is_default() && parse("", "").includes("members"));
         assert!(!parse("", "Members").includes("members") && parse("", "members.display").includes("members"));
         assert!(!parse("displayName", "").includes("members") && parse("members.value", "").includes("members"));
-    }
-
-    #[test]
-    fn a_list_counts_what_it_holds() {
-        let list = serde_json::to_string(&ListResponse::new(12, 3, vec![json!({}), json!({})])).unwrap();
-        assert_snapshot!(list, @r#"{"schemas":["urn:ietf:params:scim:api:messages:2.0:ListResponse"],"totalResults":12,"startIndex":3,"itemsPerPage":2,"Resources":[{},{}]}"#);
     }
 }

@@ -67,7 +67,7 @@ impl RealmTx {
     }
 
     /// Commits, unless the last statement has already done so.
-    pub async fn commit(&mut self) -> Result<()> {
+    pub async fn commit(mut self) -> Result<()> {
         if self.state == State::Open {
             self.flight(None, true).await?;
         }

@@ -6,12 +6,12 @@ use serde_json::json;
 
 use super::realms::body;
 use crate::{
-    access::operator::Admin,
     http::{
         Edge,
         exchange::{Permitted, Reply, empty, json as answer},
         failure::Result,
     },
+    model::admin::Admin,
     provision::realms,
 };
 

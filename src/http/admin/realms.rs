@@ -5,13 +5,12 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 use crate::{
-    access::operator::Admin,
     http::{
         Edge,
         exchange::{Permitted, Reply, empty, json, with_header},
         failure::{Failure, Result},
     },
-    model::realm::Realm,
+    model::{admin::Admin, realm::Realm},
     provision::realms,
 };
 

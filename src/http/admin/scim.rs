@@ -4,13 +4,12 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
 use crate::{
-    access::operator::Admin,
     http::{
         Edge,
         exchange::{Permitted, Reply, empty, json as answer},
         failure::{Failure, Result},
     },
-    model::{realm::Realm, token::PlainToken},
+    model::{admin::Admin, realm::Realm, token::PlainToken},
     provision::realms,
 };
 

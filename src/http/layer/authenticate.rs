@@ -7,20 +7,21 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use bytes::{Bytes, BytesMut};
+use http_body::Body as _;
+use http_body_util::BodyExt;
 use tower::{Layer, Service};
 
 use super::realm::InRealm;
 use crate::{
-    access::{caller::bearer, operator::{Admin, Refusal}},
+    access::{caller::bearer, operator::Refusal},
     http::{
         Edge,
         exchange::{Ask, Body, Call, Permitted, Reply, pairs, text},
         failure::Failure,
         route::{self, Anyone, Answer, Bound},
     },
-    model::Scope,
+    model::{Scope, admin::Admin},
     telemetry::{self, Authentication},
 };
 
@@ -173,13 +174,20 @@ async fn read(call: &mut Call, edge: &Edge, base_url: String) -> Result<Ask, Fai
 
 async fn collected(body: Body, limit: usize, time: Duration) -> Result<Bytes, Failure> {
     // A client which says how much it will send is refused before it sends it.
-    if http_body::Body::size_hint(&body).lower() > limit as u64 {
+    if body.size_hint().lower() > limit as u64 {
         return Err(Failure::TooLarge(limit));
     }
-    match tokio::time::timeout(time, Limited::new(body, limit).collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Failure::TooLarge(limit)),
-        Ok(Err(_)) => Err(Failure::BrokenBody),
-        Err(_) => Err(Failure::SlowBody),
+    tokio::time::timeout(time, gathered(body, limit)).await.unwrap_or(Err(Failure::SlowBody))
+}
+
+async fn gathered(mut body: Body, limit: usize) -> Result<Bytes, Failure> {
+    let mut bytes = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| Failure::BrokenBody)?.into_data() else { continue };
+        if bytes.len() + data.len() > limit {
+            return Err(Failure::TooLarge(limit));
+        }
+        bytes.extend_from_slice(&data);
     }
+    Ok(bytes.freeze())
 }

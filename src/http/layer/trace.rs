@@ -46,9 +46,10 @@ where
     fn call(&mut self, routed: Routed) -> Self::Future {
         let (began, label, method, id) = (Instant::now(), routed.label, routed.method.clone(), routed.request_id.clone());
         let span = info_span!("request", request.id = %id, http.method = %method, http.route = label);
-        let mut counted = Counted { method, label, began, outcome: None };
+        let counted = Counted { method, label, began, outcome: None };
         let answer = span.in_scope(|| self.inner.call(routed));
         let answered = async move {
+            let mut counted = counted;
             let Ok(mut reply) = answer.await;
             if let Ok(id) = HeaderValue::from_str(&id) {
                 reply.headers_mut().insert(REQUEST_ID.clone(), id);

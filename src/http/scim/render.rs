@@ -13,10 +13,10 @@ use crate::{
         failure::Result,
     },
     model::{Scope, document::Document},
-    provision::{self, Page, etag},
+    provision::{self, etag},
     scim::{
         filter::{self, Filter},
-        list::{LIST_RESPONSE_URN, ListQuery, Projection},
+        list::{LIST_RESPONSE_URN, ListQuery, Page, Projection},
         resource::Admission,
         schema::ResourceType,
     },
@@ -40,9 +40,7 @@ impl Asked {
         let parameters = call.query.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let query = ListQuery::parse(parameters, settings.page_default, settings.page_max)?;
         let filter = query.filter.as_deref().map(filter::parse).transpose()?;
-        let number = |n| i64::try_from(n).unwrap_or(i64::MAX);
-        let page = Page { offset: number(query.start_index - 1), limit: number(query.count as u64) };
-        Ok(Self { projection: query.projection, filter, page })
+        Ok(Self { projection: query.projection, filter, page: query.page })
     }
 }
 

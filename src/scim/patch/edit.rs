@@ -186,21 +186,26 @@ impl Edit<'_> {
     /// are (RFC 7643 §2.4); what else is said of them is taken over.
     fn with(&self, mut current: Vec<Value>, value: &Value) -> Result<Vec<Value>> {
         let added = self.admission.values(self.attribute, value.clone(), self.place())?;
-        let mut positions: HashMap<String, usize> =
-            current.iter().enumerate().rev().map(|(at, value)| (identity(value), at)).collect();
+        let mut known: HashMap<Identity<'_>, usize> = HashMap::with_capacity(current.len() + added.len());
+        for (at, value) in current.iter().enumerate() {
+            known.entry(Identity::of(value)).or_insert(at);
+        }
+        let mut end = current.len()..;
+        let mut place = |value| *known.entry(Identity::of(value)).or_insert_with(|| end.next().unwrap_or_default());
+        let places: Vec<usize> = added.iter().map(&mut place).collect();
         let mut primaries = Vec::new();
-        for value in added {
-            let at = *positions.entry(identity(&value)).or_insert(current.len());
+        for (value, at) in added.into_iter().zip(places) {
             if is_primary(&value) && !primaries.contains(&at) {
                 primaries.push(at);
             }
             match current.get_mut(at) {
                 None => current.push(value),
-                Some(same) => {
-                    if let (Value::Object(same), Value::Object(value)) = (same, value) {
+                Some(Value::Object(same)) => {
+                    if let Value::Object(value) = value {
                         same.extend(value);
                     }
                 }
+                Some(_) => {}
             }
         }
         check_count(current.len(), self.place())?;
@@ -423,18 +428,25 @@ fn describe(filter: &Filter, attribute: &Attribute, described: &mut Map<String, 
 }
 
 /// What makes two values of an attribute the same one: `type` and `value` if there is a `value`, else all of it.
-fn identity(value: &Value) -> String {
-    match (value.get("type").and_then(Value::as_str), value.get("value").and_then(Value::as_str)) {
-        (kind, Some(text)) => format!("{}\0{text}", kind.unwrap_or_default()),
-        _ => sorted(value).to_string(),
-    }
+#[derive(PartialEq, Eq, Hash)]
+enum Identity<'a> {
+    Typed(Option<&'a str>, &'a str),
+    /// As JSON text, names in the order of the alphabet.
+    Whole(String),
 }
 
-/// The same value, with the names of an object in the order of the alphabet.
-fn sorted(value: &Value) -> Value {
-    let mut value = value.clone();
-    value.sort_all_objects();
-    value
+impl<'a> Identity<'a> {
+    fn of(value: &'a Value) -> Self {
+        let text = |name| value.get(name).and_then(Value::as_str);
+        match text("value") {
+            Some(held) => Self::Typed(text("type"), held),
+            None => {
+                let mut whole = value.clone();
+                whole.sort_all_objects();
+                Self::Whole(whole.to_string())
+            }
+        }
+    }
 }
 
 /// By what a value may be looked up: its `value`.

@@ -58,22 +58,18 @@ impl MembersDelta {
     ///
     /// By RFC 7644 §3.5.2.2 `remove` without a `value` takes all members away. Entra ID sends a `value` and means
     /// just those. Whether `value` is there decides, and nothing else: not that it is empty, nor that it matches none.
-    pub(super) fn apply(
-        &mut self,
-        op: Op,
-        path: Option<&Path>,
-        value: Option<&Value>,
-        admission: Admission,
-    ) -> Result<()> {
-        let filter = path.and_then(|path| path.filter.as_ref());
-        if let Some(sub) = path.and_then(|path| path.sub.as_ref().or(path.attr.sub.as_ref())) {
+    pub(super) fn apply(&mut self, op: Op, path: &Path, value: Option<&Value>, admission: Admission) -> Result<()> {
+        let filter = path.filter.as_ref();
+        if let Some(sub) = path.sub.as_ref().or(path.attr.sub.as_ref()) {
             return Err(Error::mutability(format!("`members.{sub}` cannot be changed; remove the member, or add one")));
         }
         match (op, filter, value) {
             (Op::Remove, Some(filter), _) => {
                 let mut values = Vec::new();
                 named_by(filter, &mut values)?;
-                values.into_iter().for_each(|value| self.remove(value.to_owned()));
+                for value in values {
+                    self.remove(value.to_owned());
+                }
             }
             (_, Some(_), _) => {
                 return Err(Error::invalid_path(
@@ -82,12 +78,16 @@ impl MembersDelta {
             }
             (Op::Remove, None, None) => self.clear(),
             (Op::Remove, None, Some(value)) => {
-                listed(value, admission)?.into_iter().for_each(|member| self.remove(member.value));
+                for member in listed(value, admission)? {
+                    self.remove(member.value);
+                }
             }
-            (Op::Add, None, value) => required(value, admission)?.into_iter().for_each(|member| self.add(member)),
-            (Op::Replace, None, value) => {
-                *self = Self::replace(required(value, admission)?);
+            (Op::Add, None, value) => {
+                for member in required(value, admission)? {
+                    self.add(member);
+                }
             }
+            (Op::Replace, None, value) => *self = Self::replace(required(value, admission)?),
         }
         if self.add.len() + self.remove.len() > MAX_MEMBERS {
             return Err(Error::invalid_value(format!("One request may name at most {MAX_MEMBERS} `members`")));

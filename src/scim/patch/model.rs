@@ -305,7 +305,9 @@ proptest! {
         let operations = parse(body, &Admission::default()).unwrap();
         let delta = apply(ResourceType::group(), &group, &operations, &Admission::default()).unwrap().members;
         let mut expected = before.clone();
-        steps.iter().for_each(|step| step.take(&mut expected));
+        for step in &steps {
+            step.take(&mut expected);
+        }
         prop_assert_eq!(carried_out(&delta, &before), expected);
         let consistent = |(value, member): (&String, &Member)| *value == member.value && !delta.remove.contains(value);
         prop_assert!(delta.add.iter().all(consistent));

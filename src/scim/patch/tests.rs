@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 
 use super::{Op, Patched, apply, parse};
 use crate::scim::{
+    error::Result,
     lenient::Dialect,
     resource::{Admission, Resource, UnknownAttributes, admit},
     schema::{ENTERPRISE_USER_URN, ResourceType},
@@ -31,14 +32,14 @@ fn patch_with(
     admission: Admission,
     resource_type: &ResourceType,
     before: &Resource,
-    operations: Value,
-) -> crate::scim::error::Result<Patched> {
+    operations: &Value,
+) -> Result<Patched> {
     let body = json!({ "schemas": [super::PATCH_OP_URN], "Operations": operations });
     apply(resource_type, before, &parse(body, &admission)?, &admission)
 }
 
 /// What changed, each attribute as `path: before -> after`; or why it was refused.
-fn seen(patched: crate::scim::error::Result<Patched>) -> String {
+fn seen(patched: Result<Patched>) -> String {
     match patched {
         Err(error) => format!("{}: {error}", error.kind.scim_type().unwrap_or_default()),
         Ok(patched) => {
@@ -52,16 +53,16 @@ fn seen(patched: crate::scim::error::Result<Patched>) -> String {
 }
 
 fn lenient(operations: Value) -> String {
-    seen(patch_with(LENIENT, ResourceType::user(), &barbara(), operations))
+    seen(patch_with(LENIENT, ResourceType::user(), &barbara(), &operations))
 }
 
 fn strict(operations: Value) -> String {
-    seen(patch_with(STRICT, ResourceType::user(), &barbara(), operations))
+    seen(patch_with(STRICT, ResourceType::user(), &barbara(), &operations))
 }
 
 fn members(operations: Value) -> String {
     let group = admit(ResourceType::group(), json!({ "displayName": "Sales" }), &LENIENT).unwrap().resource;
-    match patch_with(LENIENT, ResourceType::group(), &group, operations) {
+    match patch_with(LENIENT, ResourceType::group(), &group, &operations) {
         Err(error) => format!("{}: {error}", error.kind.scim_type().unwrap_or_default()),
         Ok(patched) => {
             let super::MembersDelta { clear, add, remove } = patched.members;
@@ -195,8 +196,8 @@ fn what_a_user_must_have_cannot_be_taken() {
 fn unknown_attributes_follow_the_policy() {
     let badge = json!([{ "op": "add", "path": "badge", "value": "red" }]);
     assert_snapshot!(lenient(badge.clone()), @r#"badge: - -> "red""#);
-    assert_snapshot!(seen(patch_with(IGNORE, ResourceType::user(), &barbara(), badge.clone())), @"");
-    assert_snapshot!(seen(patch_with(REJECT, ResourceType::user(), &barbara(), badge)),
+    assert_snapshot!(seen(patch_with(IGNORE, ResourceType::user(), &barbara(), &badge)), @"");
+    assert_snapshot!(seen(patch_with(REJECT, ResourceType::user(), &barbara(), &badge)),
         @"invalidPath: `badge` is in no schema of this service; remove it from the attribute mapping");
     assert_snapshot!(lenient(json!([
         { "op": "add", "path": "urn:ietf:params:scim:schemas:extension:Custom:2.0:User:tag", "value": "red" },
@@ -268,4 +269,13 @@ fn more_values_than_the_limit_are_refused() {
         { "value": format!("{at}a") }, { "value": format!("{at}b") }] })
     };
     assert_snapshot!(lenient(json!((0..600).map(add).collect::<Vec<_>>())), @"invalidValue: Operation 500: `emails` may have at most 1000 values");
+}
+#[test]
+fn filters_that_compare_too_much_are_refused() {
+    let emails: Vec<_> = (0..1_000).map(|at| json!({ "value": format!("{at}@example.com") })).collect();
+    let user = admit(ResourceType::user(), json!({ "userName": "u", "emails": emails }), &LENIENT).unwrap().resource;
+    let wide = vec!["value eq \"x\""; 100].join(" or ");
+    let remove = json!({ "op": "remove", "path": format!("emails[{wide}]") });
+    assert_snapshot!(seen(patch_with(LENIENT, ResourceType::user(), &user, &json!(vec![remove; 21]))),
+        @"tooMany: Operation 21: The filters of this request compare too many values; send them in several requests");
 }
