@@ -46,8 +46,8 @@ pub struct Settings {
     pub body_timeout: Duration,
     pub request_timeout: Duration,
     pub max_requests_in_flight: usize,
-    pub page_default: usize,
-    pub page_max: usize,
+    pub page_default: i64,
+    pub page_max: i64,
 }
 
 /// A service whose requests were routed, and whose failures have become answers.

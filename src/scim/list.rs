@@ -50,11 +50,10 @@ impl ListQuery {
     /// `default` resources are on a page if the client does not say, `most` at most.
     pub fn parse<'a>(
         parameters: impl IntoIterator<Item = (&'a str, &'a str)>,
-        default: usize,
-        most: usize,
+        default: i64,
+        most: i64,
     ) -> Result<Self> {
-        let most = i64::try_from(most).unwrap_or(i64::MAX);
-        let mut page = Page { offset: 0, limit: i64::try_from(default).unwrap_or(i64::MAX) };
+        let mut page = Page { offset: 0, limit: default };
         let mut filter = None;
         let (mut attributes, mut excluded) = (None, None);
         for (name, text) in parameters {
