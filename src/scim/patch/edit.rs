@@ -438,14 +438,12 @@ enum Identity<'a> {
 impl<'a> Identity<'a> {
     fn of(value: &'a Value) -> Self {
         let text = |name| value.get(name).and_then(Value::as_str);
-        match text("value") {
-            Some(held) => Self::Typed(text("type"), held),
-            None => {
-                let mut whole = value.clone();
-                whole.sort_all_objects();
-                Self::Whole(whole.to_string())
-            }
+        if let Some(held) = text("value") {
+            return Self::Typed(text("type"), held);
         }
+        let mut whole = value.clone();
+        whole.sort_all_objects();
+        Self::Whole(whole.to_string())
     }
 }
 

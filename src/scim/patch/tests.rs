@@ -1,3 +1,5 @@
+#![allow(clippy::needless_pass_by_value)] // `json!` reads best without `&`
+
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
