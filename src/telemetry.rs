@@ -1,1 +1,297 @@
-pub fn token_cache(_r: &str) {}
+//! Logs, and every metric of the program: name, labels, meaning.
+//!
+//! To add a metric, give it a line in [`METRICS`] and a function that records it, so that call sites read as what
+//! happened. NB: no label may hold what a client can invent; ten thousand realms must not make ten thousand series.
+
+use std::{
+    fmt::Debug,
+    io,
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
+use http::{Method, StatusCode};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::{EnvFilter, filter::ParseError};
+
+/// How often [`PrometheusHandle::run_upkeep`] has to run, lest the histograms grow.
+pub const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Upper bounds in seconds, from a cached answer to the request timeout.
+const SECONDS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0];
+
+const REQUESTS: &str = "realmgate_http_requests_total";
+const REQUEST_DURATION: &str = "realmgate_http_request_duration_seconds";
+const CONNECTIONS: &str = "realmgate_connections";
+const PANICS: &str = "realmgate_panics_total";
+const TOKEN_LOOKUPS: &str = "realmgate_token_cache_lookups_total";
+const AUTHENTICATIONS: &str = "realmgate_authentications_total";
+const POOL_CONNECTIONS: &str = "realmgate_store_pool_connections";
+const POOL_WAIT: &str = "realmgate_store_pool_wait_seconds";
+const STORE_ERRORS: &str = "realmgate_store_errors_total";
+const BUILD_INFO: &str = "realmgate_build_info";
+
+const METRICS: [(Kind, &str, Unit, &str); 10] = [
+    (Kind::Counter, REQUESTS, Unit::Count, "Requests answered, by method, route template, status and outcome."),
+    (Kind::Histogram, REQUEST_DURATION, Unit::Seconds, "From the headers of a request to those of its answer."),
+    (Kind::Gauge, CONNECTIONS, Unit::Count, "Open connections, by listener."),
+    (Kind::Counter, PANICS, Unit::Count, "Requests that ended in a panic: each one is a defect of realmgate."),
+    (Kind::Counter, TOKEN_LOOKUPS, Unit::Count, "Looks into the cache of SCIM tokens, by result."),
+    (Kind::Counter, AUTHENTICATIONS, Unit::Count, "Verdicts on callers, by outcome; callers are told 401 for most."),
+    (Kind::Gauge, POOL_CONNECTIONS, Unit::Count, "Connections to Postgres, by state."),
+    (Kind::Histogram, POOL_WAIT, Unit::Seconds, "How long requests waited for a connection to Postgres."),
+    (Kind::Counter, STORE_ERRORS, Unit::Count, "Failures of the store, by kind."),
+    (Kind::Gauge, BUILD_INFO, Unit::Count, "Always 1; the label tells the version."),
+];
+
+enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+macro_rules! label {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal),* $(,)? })*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $name {
+            $($(#[$variant_doc])* $variant,)*
+        }
+
+        impl $name {
+            const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)*
+                }
+            }
+        }
+    )*};
+}
+
+label! {
+    /// How a request ended; finer than its status.
+    Outcome {
+        /// Below 400.
+        Served = "served",
+        /// The caller's mistake: 4xx.
+        Refused = "refused",
+        /// Ours: 5xx.
+        Failed = "failed",
+        /// 503 because too much was going on.
+        Shed = "shed",
+        /// 503 because it took too long.
+        TimedOut = "timed_out",
+        Panicked = "panicked",
+        /// The client went away before the answer.
+        Abandoned = "abandoned",
+    }
+
+    /// What the cache of SCIM tokens knew.
+    Lookup {
+        Hit = "hit",
+        Miss = "miss",
+        /// Known to be wrong.
+        Unknown = "unknown",
+    }
+
+    /// The true reason why a caller was let in or not.
+    Authentication {
+        Accepted = "accepted",
+        NoToken = "no_token",
+        /// Not of our form, or its checksum is wrong.
+        MalformedToken = "malformed_token",
+        WrongToken = "wrong_token",
+        ExpiredToken = "expired_token",
+        UnknownRealm = "unknown_realm",
+        RealmDisabled = "realm_disabled",
+        ScimDisabled = "scim_disabled",
+        WrongPassword = "wrong_password",
+        /// No verdict, because the store was away.
+        Unavailable = "unavailable",
+    }
+
+    /// Where a connection came in.
+    Listener {
+        Public = "public",
+        Management = "management",
+    }
+}
+
+impl From<StatusCode> for Outcome {
+    fn from(status: StatusCode) -> Self {
+        match status.as_u16() {
+            500.. => Self::Failed,
+            400.. => Self::Refused,
+            _ => Self::Served,
+        }
+    }
+}
+
+/// Sends logs to stderr: as lines of JSON, or as text. `filter` is in the words of `RUST_LOG`.
+pub fn start_logs(filter: &str, json: bool) -> Result<(), ParseError> {
+    let logs = tracing_subscriber::fmt().with_env_filter(EnvFilter::try_new(filter)?).with_writer(io::stderr);
+    // Fails when logs were started before, as in tests: the first one stays.
+    let _already = if json { logs.json().flatten_event(true).with_span_list(false).try_init() } else { logs.try_init() };
+    Ok(())
+}
+
+/// Starts the counting, once in a process; a further call answers the same handle. Its owner renders `/metrics` and
+/// calls `run_upkeep` every [`UPKEEP`].
+///
+/// # Panics
+/// If something else in the process has installed a recorder.
+pub fn start_metrics() -> PrometheusHandle {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    let start = || {
+        let recorder = prometheus().build_recorder();
+        let handle = recorder.handle();
+        metrics::set_global_recorder(recorder).expect("this is the only recorder of the program");
+        describe();
+        handle
+    };
+    HANDLE.get_or_init(start).clone()
+}
+
+fn prometheus() -> PrometheusBuilder {
+    let seconds = Matcher::Suffix("_seconds".into());
+    PrometheusBuilder::new().set_buckets_for_metric(seconds, &SECONDS).expect("there are buckets")
+}
+
+fn describe() {
+    for (kind, name, unit, meaning) in METRICS {
+        match kind {
+            Kind::Counter => describe_counter!(name, unit, meaning),
+            Kind::Gauge => describe_gauge!(name, unit, meaning),
+            Kind::Histogram => describe_histogram!(name, unit, meaning),
+        }
+    }
+    gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1);
+}
+
+/// A request was answered. `route` is the template in the route table, never the path.
+pub fn request(method: &Method, route: &'static str, status: StatusCode, outcome: Outcome, took: Duration) {
+    let method = method_label(method);
+    let status = status.as_str().to_owned();
+    counter!(REQUESTS, "method" => method, "route" => route, "status" => status, "outcome" => outcome.as_str())
+        .increment(1);
+    histogram!(REQUEST_DURATION, "method" => method, "route" => route).record(took);
+}
+
+/// A method is free text in HTTP, so only the usual ones have a name here.
+fn method_label(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        "HEAD" => "HEAD",
+        "OPTIONS" => "OPTIONS",
+        _ => "other",
+    }
+}
+
+/// A request ended in a panic.
+pub fn panic() {
+    counter!(PANICS).increment(1);
+}
+
+/// The cache of SCIM tokens was asked.
+pub fn token_lookup(result: Lookup) {
+    counter!(TOKEN_LOOKUPS, "result" => result.as_str()).increment(1);
+}
+
+/// A caller was let in, or not.
+pub fn authentication(outcome: Authentication) {
+    counter!(AUTHENTICATIONS, "outcome" => outcome.as_str()).increment(1);
+}
+
+/// The pool of connections to Postgres, as it is now.
+pub fn store_pool(idle: usize, in_use: usize) {
+    for (state, connections) in [("idle", idle), ("in_use", in_use)] {
+        let connections = u32::try_from(connections).unwrap_or(u32::MAX);
+        gauge!(POOL_CONNECTIONS, "state" => state).set(connections);
+    }
+}
+
+/// Somebody waited for a connection to Postgres since `asked`.
+pub fn store_pool_wait(asked: Instant) {
+    histogram!(POOL_WAIT).record(asked.elapsed());
+}
+
+/// The store failed; `kind` is a word for the kind of failure, such as `timeout`.
+pub fn store_error(kind: &'static str) {
+    counter!(STORE_ERRORS, "kind" => kind).increment(1);
+}
+
+/// An open connection: it is counted for as long as this lives.
+#[must_use = "the connection counts for as long as this value lives"]
+#[derive(Debug)]
+pub struct Connection(Listener);
+
+impl Connection {
+    pub fn opened(listener: Listener) -> Self {
+        gauge!(CONNECTIONS, "listener" => listener.as_str()).increment(1);
+        Self(listener)
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        gauge!(CONNECTIONS, "listener" => self.0.as_str()).decrement(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+
+    /// The lines of `/metrics` after `record`, without comments and buckets.
+    fn recorded(record: impl FnOnce()) -> String {
+        let recorder = prometheus().build_recorder();
+        metrics::with_local_recorder(&recorder, record);
+        let text = recorder.handle().render();
+        let mut lines: Vec<_> = text.lines().filter(|l| !(l.is_empty() || l.starts_with('#'))).collect();
+        lines.retain(|line| !line.contains("_bucket"));
+        lines.sort_unstable();
+        lines.join("\n")
+    }
+
+    #[test]
+    fn a_request_is_counted_and_timed() {
+        let method = Method::from_bytes(b"INVENTED").unwrap();
+        let took = Duration::from_millis(250);
+        let status = StatusCode::NOT_FOUND;
+        assert_snapshot!(recorded(|| request(&method, "/realms/{realm}", status, status.into(), took)), @r#"
+        realmgate_http_request_duration_seconds_count{method="other",route="/realms/{realm}"} 1
+        realmgate_http_request_duration_seconds_sum{method="other",route="/realms/{realm}"} 0.25
+        realmgate_http_requests_total{method="other",route="/realms/{realm}",status="404",outcome="refused"} 1
+        "#);
+    }
+
+    #[test]
+    fn a_connection_counts_while_it_is_open() {
+        assert_snapshot!(recorded(|| std::mem::forget(Connection::opened(Listener::Public))), @r#"realmgate_connections{listener="public"} 1"#);
+        assert_snapshot!(recorded(|| drop(Connection::opened(Listener::Public))), @r#"realmgate_connections{listener="public"} 0"#);
+    }
+
+    #[test]
+    fn every_metric_has_a_name_of_ours_and_a_meaning() {
+        for (_, name, _, meaning) in METRICS {
+            assert!(name.starts_with("realmgate_") && meaning.ends_with('.'), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_second_start_answers_the_same_metrics() {
+        start_metrics();
+        assert!(
+            start_metrics()
+                .render()
+                .contains(&format!("realmgate_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION")))
+        );
+    }
+}

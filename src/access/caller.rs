@@ -17,7 +17,7 @@ use crate::{
         token::{self, TokenHash},
     },
     store::{error::Error, tokens},
-    telemetry,
+    telemetry::{self, Lookup},
 };
 
 /// How often the last use of a token is written down, in seconds.
@@ -44,11 +44,8 @@ impl Access {
         at: Timestamp,
         request_id: Arc<str>,
     ) -> Result<Scope, Denied> {
-        let denied = |reason| Denied::Unauthorized {
-            realm: place.name.clone(),
-            token_given: reason != Reason::NoToken,
-            reason,
-        };
+        let denied =
+            |reason| Denied::Unauthorized { realm: place.name.clone(), token_given: reason != Reason::NoToken, reason };
         let presented = bearer(authorization).map_err(denied)?;
         if !token::is_well_formed(presented) {
             return Err(denied(Reason::NotAToken));
@@ -75,14 +72,14 @@ impl Access {
         if let Some(verdict) = self.shared.verdicts.get(&key).await
             && verdict.epoch == epoch
         {
-            telemetry::token_cache("hit");
+            telemetry::token_lookup(Lookup::Hit);
             return Ok(Some(verdict));
         }
         if self.shared.unknown.get(&key).await == Some(epoch) {
-            telemetry::token_cache("unknown");
+            telemetry::token_lookup(Lookup::Unknown);
             return Ok(None);
         }
-        telemetry::token_cache("miss");
+        telemetry::token_lookup(Lookup::Miss);
         let _turn = self.shared.look_ups.acquire().await.map_err(|e| Error::Unavailable(e.to_string()))?;
         let tx = self.shared.store.enter(realm, epoch).await?;
         let found = match tokens::find_by_hash(tx, &hash).await {

@@ -8,7 +8,7 @@
 
 pub mod caller;
 pub mod invalidate;
-// pub mod operator;
+pub mod operator;
 pub mod realm;
 
 use std::{
@@ -25,6 +25,7 @@ use tokio::sync::Semaphore;
 use crate::{
     model::{RealmId, Scope, token::TokenHash},
     store::{self, Store},
+    telemetry::Authentication,
 };
 use caller::Verdict;
 use realm::Known;
@@ -101,6 +102,20 @@ impl Reason {
             Reason::UnknownRealm => "unknown_realm",
             Reason::RealmDisabled => "realm_disabled",
             Reason::ScimDisabled => "scim_disabled",
+        }
+    }
+}
+
+impl From<Reason> for Authentication {
+    fn from(reason: Reason) -> Self {
+        match reason {
+            Reason::NoToken => Self::NoToken,
+            Reason::Malformed | Reason::DoubledPrefix | Reason::NotAToken => Self::MalformedToken,
+            Reason::UnknownToken => Self::WrongToken,
+            Reason::ExpiredToken => Self::ExpiredToken,
+            Reason::UnknownRealm => Self::UnknownRealm,
+            Reason::RealmDisabled => Self::RealmDisabled,
+            Reason::ScimDisabled => Self::ScimDisabled,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! A noun which the protocol also has (User, Group) is here what the protocol does not know of: version, times,
 //! state. To add a noun, give it a file and its id a line below.
 
+pub mod admin;
 pub mod document;
 pub mod group;
 pub mod policy;

@@ -2,10 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::scim::{
-    lenient::Dialect,
-    resource::{Admission, UnknownAttributes},
-};
+use crate::scim::{lenient::Dialect, resource::UnknownAttributes};
 
 /// A realm's rules. Every key has a default, so an empty object is a policy.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -20,13 +17,6 @@ pub struct Policy {
     pub user_name_follows_email: bool,
     pub unknown_members: UnknownMembers,
     pub dialect: Dialect,
-}
-
-impl Policy {
-    /// The part which the protocol has to know.
-    pub const fn admission(&self) -> Admission {
-        Admission { unknown_attributes: self.unknown_attributes, dialect: self.dialect }
-    }
 }
 
 /// Whose the application's display name is after creation (M065, X3). SCIM always answers what the IdP sent.

@@ -1,6 +1,6 @@
 //! What an IdP does to groups and to their members (RFC 7644 §3.3-3.6).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -16,6 +16,7 @@ use crate::{
     scim::{
         self,
         filter::Filter,
+        list::Page,
         patch::{self, MembersDelta, Operation},
         resource::{self, Resource, fold},
         schema::ResourceType,
@@ -24,7 +25,7 @@ use crate::{
         Store, filter_sql,
         groups::{self, GroupRow},
         json::JsonText,
-        list::{FIRST_PARAM, Page},
+        list::FIRST_PARAM,
         members,
         outbox::Origin,
         tx::RealmTx,
@@ -44,10 +45,11 @@ pub async fn create(store: &Store, scope: &Scope, incoming: Value, urls: Option<
     let id = GroupId(Uuid::now_v7());
     let delta = MembersDelta::replace(admitted.members.unwrap_or_default());
     let row = row_of(scope, &admitted.resource);
-    transaction(store, scope, async |tx| {
+    let (resource, delta, row) = (&admitted.resource, &delta, &row);
+    transaction(store, scope, |mut tx| async move {
         let origin = Origin::of(scope);
-        let members = known(tx, &delta).await?;
-        groups::insert(tx, id, &row, &origin).await.map_err(|e| named(e, &admitted.resource))?;
+        let members = known(&mut tx, delta).await?;
+        groups::insert(&mut tx, id, row, &origin).await.map_err(|e| named(e, resource))?;
         let mut document = Document {
             id: id.0,
             version: 1,
@@ -56,7 +58,7 @@ pub async fn create(store: &Store, scope: &Scope, incoming: Value, urls: Option<
             attributes: row.attributes.0.clone(),
         };
         if !members.is_empty()
-            && let Some((version, at)) = members::add(tx, id, &members, &origin).await?
+            && let Some((version, at)) = members::add(&mut tx, id, &members, &origin).await?
         {
             (document.version, document.updated_at) = (version, at);
         }
@@ -68,11 +70,9 @@ pub async fn create(store: &Store, scope: &Scope, incoming: Value, urls: Option<
 /// The group of that id, which may be any text.
 pub async fn get(store: &Store, scope: &Scope, id: &str, urls: Option<MemberUrls<'_>>) -> Result<Group> {
     let group_id = parse(id)?;
-    transaction(store, scope, async |tx| {
-        let document = groups::find(tx, group_id).await?.ok_or_else(|| not_found(id))?;
-        with_members(tx, document, urls).await
-    })
-    .await
+    let mut tx = store.begin(scope).await?;
+    let document = groups::find(&mut tx, group_id).await?.ok_or_else(|| not_found(id))?;
+    with_members(tx, document, urls).await
 }
 
 /// A page of the groups which match `filter`, and how many match in all.
@@ -84,21 +84,18 @@ pub async fn list(
     urls: Option<MemberUrls<'_>>,
 ) -> Result<(Vec<Group>, i64)> {
     let condition = filter_sql::compile(filter, ResourceType::group(), FIRST_PARAM)?;
-    transaction(store, scope, async |tx| {
-        let (documents, total) = groups::list(tx, &condition, page).await?;
-        let mut found: Vec<Group> =
-            documents.into_iter().map(|document| Group { document, members: None }).collect();
-        if let Some(urls) = urls {
-            let ids: Vec<Uuid> = found.iter().map(|group| group.document.id).collect();
-            let mut of_each: std::collections::HashMap<Uuid, String> =
-                members::list(tx, &ids, urls.users, urls.groups).await?.into_iter().collect();
-            for group in &mut found {
-                group.members = of_each.remove(&group.document.id);
-            }
+    let mut tx = store.begin(scope).await?;
+    let (documents, total) = groups::list(&mut tx, &condition, page).await?;
+    let mut members = match urls {
+        Some(urls) => {
+            let ids: Vec<Uuid> = documents.iter().map(|document| document.id).collect();
+            members::list(&mut tx, &ids, urls.users, urls.groups).await?.into_iter().collect()
         }
-        Ok((found, total))
-    })
-    .await
+        None => HashMap::new(),
+    };
+    tx.commit().await?;
+    let group = |document: Document| Group { members: members.remove(&document.id), document };
+    Ok((documents.into_iter().map(group).collect(), total))
 }
 
 /// Replaces what the IdP wrote (RFC 7644 §3.5.1). A PUT which is silent about `members` leaves them as they are: the
@@ -138,8 +135,8 @@ pub async fn patch(
 pub async fn delete(store: &Store, scope: &Scope, id: &str, if_match: IfMatch<'_>) -> Result<()> {
     let group_id = parse(id)?;
     let keep = scope.realm.policy.on_delete == OnDelete::Tombstone;
-    transaction(store, scope, async |tx| {
-        let document = groups::lock(tx, group_id).await?.ok_or_else(|| not_found(id))?;
+    transaction(store, scope, |mut tx| async move {
+        let document = groups::lock(&mut tx, group_id).await?.ok_or_else(|| not_found(id))?;
         if_match.check(document.version)?;
         Ok(groups::delete(tx, group_id, keep, &Origin::of(scope)).await?)
     })
@@ -153,16 +150,16 @@ async fn change(
     id: &str,
     if_match: IfMatch<'_>,
     urls: Option<MemberUrls<'_>>,
-    to: impl Fn(&Resource) -> Result<(Resource, MembersDelta)>,
+    to: impl Fn(&Resource) -> Result<(Resource, MembersDelta)> + Sync,
 ) -> Result<Group> {
-    let group_id = parse(id)?;
-    transaction(store, scope, async |tx| {
-        let mut document = groups::lock(tx, group_id).await?.ok_or_else(|| not_found(id))?;
+    let (group_id, to) = (parse(id)?, &to);
+    transaction(store, scope, |mut tx| async move {
+        let mut document = groups::lock(&mut tx, group_id).await?.ok_or_else(|| not_found(id))?;
         if_match.check(document.version)?;
         let before = document.resource().ok_or(Error::Damaged(group_id.0))?;
         let (after, delta) = to(&before)?;
-        write(tx, scope, &mut document, &before, &after).await?;
-        move_members(tx, scope, &mut document, &delta).await?;
+        write(&mut tx, scope, &mut document, &before, &after).await?;
+        move_members(&mut tx, scope, &mut document, &delta).await?;
         with_members(tx, document, urls).await
     })
     .await
@@ -215,7 +212,7 @@ async fn move_members(tx: &mut RealmTx, scope: &Scope, document: &mut Document, 
 async fn known(tx: &mut RealmTx, delta: &MembersDelta) -> Result<Vec<Member>> {
     let mut ids = Vec::with_capacity(delta.add.len());
     for id in delta.add.keys() {
-        ids.push(Uuid::try_parse(id).map_err(|_| unknown(std::iter::once(id.as_str())))?);
+        ids.push(Uuid::try_parse(id).map_err(|_| unknown(std::iter::once(&**id)))?);
     }
     if ids.is_empty() {
         return Ok(Vec::new());
@@ -229,11 +226,13 @@ async fn known(tx: &mut RealmTx, delta: &MembersDelta) -> Result<Vec<Member>> {
     Ok(known)
 }
 
-async fn with_members(tx: &mut RealmTx, document: Document, urls: Option<MemberUrls<'_>>) -> Result<Group> {
+/// The group as the answer needs it, once everything before is committed.
+async fn with_members(mut tx: RealmTx, document: Document, urls: Option<MemberUrls<'_>>) -> Result<Group> {
     let members = match urls {
-        Some(urls) => members::list(tx, &[document.id], urls.users, urls.groups).await?.pop().map(|(_, text)| text),
+        Some(urls) => members::list(&mut tx, &[document.id], urls.users, urls.groups).await?.pop().map(|(_, text)| text),
         None => None,
     };
+    tx.commit().await?;
     Ok(Group { document, members })
 }
 

@@ -60,25 +60,19 @@ pub fn etag(version: i64) -> String {
 }
 
 /// What the realm's policy says of what is let in.
-fn admission(policy: &Policy) -> Admission {
+pub fn admission(policy: &Policy) -> Admission {
     Admission { unknown_attributes: policy.unknown_attributes, dialect: policy.dialect }
 }
 
-/// Runs `body` in one transaction of the realm: commits if it succeeds, else nothing has happened. If two transactions
-/// wait for each other, the one that Postgres ends begins again.
-async fn transaction<T>(
-    store: &Store,
-    scope: &Scope,
-    body: impl AsyncFn(&mut RealmTx) -> Result<T>,
-) -> Result<T> {
+/// Runs `body` with a transaction of the realm, which it commits; if it fails, nothing has happened. If two
+/// transactions wait for each other, the one that Postgres ends begins again.
+async fn transaction<T, F>(store: &Store, scope: &Scope, body: impl Fn(RealmTx) -> F) -> Result<T>
+where
+    F: Future<Output = Result<T>>,
+{
     let mut tries = 1;
     loop {
-        let mut tx = store.begin(scope).await?;
-        let outcome = match body(&mut tx).await {
-            Ok(value) => tx.commit().await.map(|()| value).map_err(Error::from),
-            Err(error) => Err(error),
-        };
-        match outcome {
+        match body(store.begin(scope).await?).await {
             Err(Error::Store(store::error::Error::Deadlock)) if tries < 5 => tries += 1,
             outcome => return outcome,
         }

@@ -64,15 +64,16 @@ pub async fn update(
     enabled: Option<bool>,
     at: Timestamp,
 ) -> Result<Realm> {
-    change(store, name, at, async |_, realm| {
+    let display_name = &display_name;
+    change(store, name, at, |tx, mut realm| async move {
         if enabled == Some(false) && realm.name.as_str() == MASTER {
             return Err(Error::Conflict("the realm `master` is the operators' own and stays enabled".into()));
         }
         realm.enabled = enabled.unwrap_or(realm.enabled);
-        if let Some(display_name) = &display_name {
+        if let Some(display_name) = display_name {
             realm.display_name.clone_from(display_name);
         }
-        Ok(())
+        Ok((tx, realm, ()))
     })
     .await
     .map(|(realm, ())| realm)
@@ -80,7 +81,7 @@ pub async fn update(
 
 /// Switches inbound SCIM on. The token is in this answer and nowhere else (M007).
 pub async fn enable_scim(store: &Store, name: &str, at: Timestamp) -> Result<(Realm, PlainToken)> {
-    change(store, name, at, async |tx, realm| {
+    change(store, name, at, |mut tx, mut realm| async move {
         if realm.name.as_str() == MASTER {
             return Err(Error::Conflict("the realm `master` is the operators' own: it takes no SCIM".into()));
         }
@@ -90,18 +91,20 @@ pub async fn enable_scim(store: &Store, name: &str, at: Timestamp) -> Result<(Re
             )));
         }
         realm.scim_enabled = true;
-        renew_token(tx, at).await
+        let token = renew_token(&mut tx, at).await?;
+        Ok((tx, realm, token))
     })
     .await
 }
 
 /// Makes a new token; the old one is dead when this returns (M011).
 pub async fn rotate_token(store: &Store, name: &str, at: Timestamp) -> Result<(Realm, PlainToken)> {
-    change(store, name, at, async |tx, realm| {
+    change(store, name, at, |mut tx, realm| async move {
         if !realm.scim_enabled {
             return Err(Error::Conflict(format!("SCIM is not enabled for realm `{name}`: enable it to get a token")));
         }
-        renew_token(tx, at).await
+        let token = renew_token(&mut tx, at).await?;
+        Ok((tx, realm, token))
     })
     .await
 }
@@ -109,9 +112,10 @@ pub async fn rotate_token(store: &Store, name: &str, at: Timestamp) -> Result<(R
 /// Switches inbound SCIM off: every token is dead when this returns, users and groups stay (M013). Off is off, so
 /// doing it twice is no mistake.
 pub async fn disable_scim(store: &Store, name: &str, at: Timestamp) -> Result<Realm> {
-    change(store, name, at, async |tx, realm| {
+    change(store, name, at, |mut tx, mut realm| async move {
         realm.scim_enabled = false;
-        Ok(tokens::delete_all(tx).await?)
+        tokens::delete_all(&mut tx).await?;
+        Ok((tx, realm, ()))
     })
     .await
     .map(|(realm, ())| realm)
@@ -124,11 +128,12 @@ pub async fn tokens(store: &Store, realm: &Realm) -> Result<Vec<Token>> {
 
 /// Sets some keys of the sync policy. One bad key or value, and none is set.
 pub async fn set_policy(store: &Store, name: &str, keys: Map<String, Value>, at: Timestamp) -> Result<Realm> {
-    change(store, name, at, async |tx, realm| {
-        let policy = merged(&realm.policy, &keys)?;
+    let keys = &keys;
+    change(store, name, at, |mut tx, mut realm| async move {
+        let policy = merged(&realm.policy, keys)?;
         if policy.group_names != realm.policy.group_names {
             let unique = policy.group_names == GroupNames::Unique;
-            groups::set_unique_names(tx, unique).await.map_err(|error| match error {
+            groups::set_unique_names(&mut tx, unique).await.map_err(|error| match error {
                 store::error::Error::Taken(_) => Error::Conflict(
                     "group_names: groups of this realm share a name (upper and lower case count as the same); \
                      rename them first"
@@ -138,7 +143,7 @@ pub async fn set_policy(store: &Store, name: &str, keys: Map<String, Value>, at:
             })?;
         }
         realm.policy = policy;
-        Ok(())
+        Ok((tx, realm, ()))
     })
     .await
     .map(|(realm, ())| realm)
@@ -151,16 +156,18 @@ pub async fn domains(store: &Store, realm: &Realm) -> Result<Vec<String>> {
 /// Gives the realm a custom domain. A domain belongs to one realm only.
 pub async fn add_domain(store: &Store, name: &str, domain: &str, at: Timestamp) -> Result<Domain> {
     let domain = Domain::parse(domain).map_err(|e| Error::Invalid(e.to_string()))?;
-    change(store, name, at, async |tx, realm| {
+    let new = &domain;
+    change(store, name, at, |mut tx, realm| async move {
         if realm.name.as_str() == MASTER {
             return Err(Error::Conflict("the realm `master` is served on the platform's host alone".into()));
         }
-        realms::add_domain(tx, &domain, at).await.map_err(|error| match error {
+        realms::add_domain(&mut tx, new, at).await.map_err(|error| match error {
             store::error::Error::Taken(_) => {
-                Error::Conflict(format!("the domain `{}` belongs to a realm already", domain.as_str()))
+                Error::Conflict(format!("the domain `{}` belongs to a realm already", new.as_str()))
             }
             error => error.into(),
-        })
+        })?;
+        Ok((tx, realm, ()))
     })
     .await?;
     Ok(domain)
@@ -168,38 +175,38 @@ pub async fn add_domain(store: &Store, name: &str, domain: &str, at: Timestamp) 
 
 pub async fn remove_domain(store: &Store, name: &str, domain: &str, at: Timestamp) -> Result<()> {
     let missing = || Error::NotFound(format!("the realm `{name}` has no domain `{domain}`"));
-    let parsed = Domain::parse(domain).map_err(|_| missing())?;
-    change(store, name, at, async |tx, _| {
-        if realms::remove_domain(tx, parsed.as_str()).await? { Ok(()) } else { Err(missing()) }
+    let (parsed, missing) = (&Domain::parse(domain).map_err(|_| missing())?, &missing);
+    change(store, name, at, |mut tx, realm| async move {
+        let removed = realms::remove_domain(&mut tx, parsed.as_str()).await?;
+        if removed { Ok((tx, realm, ())) } else { Err(missing()) }
     })
     .await
     .map(|_| ())
 }
 
 /// The one way in which a realm changes: from its newest epoch to the next. Who loses the race reads it again.
-async fn change<T>(
+async fn change<T, F>(
     store: &Store,
     name: &str,
     at: Timestamp,
-    body: impl AsyncFn(&mut RealmTx, &mut Realm) -> Result<T>,
-) -> Result<(Realm, T)> {
+    body: impl Fn(RealmTx, Realm) -> F,
+) -> Result<(Realm, T)>
+where
+    F: Future<Output = Result<(RealmTx, Realm, T)>>,
+{
     let mut tries = 1;
     loop {
-        let mut realm = get(store, name).await?;
-        let mut tx = store.enter(realm.id, realm.epoch).await?;
+        let realm = get(store, name).await?;
+        let tx = store.enter(realm.id, realm.epoch).await?;
         let outcome = async {
-            let made = body(&mut tx, &mut realm).await?;
-            let epoch = realms::update(&mut tx, &realm, at).await?;
+            let (mut tx, mut realm, made) = body(tx, realm).await?;
+            realm.epoch = realms::update(&mut tx, &realm, at).await?;
             tx.commit().await?;
-            Ok((epoch, made))
+            Ok((realm, made))
         };
         match outcome.await {
-            Ok((epoch, made)) => {
-                realm.epoch = epoch;
-                return Ok((realm, made));
-            }
             Err(Error::Store(store::error::Error::Stale | store::error::Error::Deadlock)) if tries < 20 => tries += 1,
-            Err(error) => return Err(error),
+            outcome => return outcome,
         }
     }
 }

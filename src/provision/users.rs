@@ -14,6 +14,7 @@ use crate::{
     scim::{
         self,
         filter::Filter,
+        list::Page,
         patch::{self, Operation},
         resource::{self, Resource, fold},
         schema::ResourceType,
@@ -21,7 +22,7 @@ use crate::{
     store::{
         Store, filter_sql,
         json::JsonText,
-        list::{FIRST_PARAM, Page},
+        list::FIRST_PARAM,
         outbox::Origin,
         tx::RealmTx,
         users::{self, UserRow},
@@ -65,7 +66,7 @@ pub async fn list(
     groups_url: Option<&str>,
 ) -> Result<(Vec<User>, i64)> {
     let condition = filter_sql::compile(filter, ResourceType::user(), FIRST_PARAM)?;
-    transaction(store, scope, async |tx| Ok(users::list(tx, &condition, page, groups_url).await?)).await
+    Ok(users::list(store.begin(scope).await?, &condition, page, groups_url).await?)
 }
 
 /// Replaces what the IdP wrote (RFC 7644 §3.5.1). A user does not come back to life because a PUT is silent about
@@ -110,8 +111,8 @@ pub async fn patch(
 pub async fn delete(store: &Store, scope: &Scope, id: &str, if_match: IfMatch<'_>) -> Result<()> {
     let user_id = parse(id)?;
     let keep = scope.realm.policy.on_delete == OnDelete::Tombstone;
-    transaction(store, scope, async |tx| {
-        let user = users::lock(tx, user_id, "").await?.ok_or_else(|| not_found(id))?;
+    transaction(store, scope, |mut tx| async move {
+        let user = users::lock(&mut tx, user_id, "").await?.ok_or_else(|| not_found(id))?;
         if_match.check(user.document.version)?;
         Ok(users::delete(tx, user_id, keep, &Origin::of(scope)).await?)
     })
@@ -125,11 +126,11 @@ async fn change(
     id: &str,
     if_match: IfMatch<'_>,
     groups_url: &str,
-    to: impl Fn(&Resource) -> Result<Resource>,
+    to: impl Fn(&Resource) -> Result<Resource> + Sync,
 ) -> Result<User> {
-    let user_id = parse(id)?;
-    transaction(store, scope, async |tx| {
-        let user = users::lock(tx, user_id, groups_url).await?.ok_or_else(|| not_found(id))?;
+    let (user_id, to) = (parse(id)?, &to);
+    transaction(store, scope, |mut tx| async move {
+        let user = users::lock(&mut tx, user_id, groups_url).await?.ok_or_else(|| not_found(id))?;
         if_match.check(user.document.version)?;
         let before = user.document.resource().ok_or(Error::Damaged(user_id.0))?;
         let mut after = to(&before)?;
@@ -141,9 +142,10 @@ async fn change(
     .await
 }
 
-async fn write(tx: &mut RealmTx, scope: &Scope, user: User, before: &Resource, after: &Resource) -> Result<User> {
+async fn write(tx: RealmTx, scope: &Scope, user: User, before: &Resource, after: &Resource) -> Result<User> {
     let changes = patch::changes(before, after);
     if changes.is_empty() {
+        tx.commit().await?;
         return Ok(user);
     }
     let previous: Map<String, Value> =

@@ -1,18 +1,14 @@
 //! What identity providers send against the RFC, and what it is taken for: each habit has a name and says who has it.
 //!
 //! Lives here: the habits in the *form* of values. The habits in the *meaning* of PATCH (an element made out of a
-//! filter, `remove` with a value) stand in [`super::patch`], where they are applied. A realm with the strict dialect
-//! gets none of the ones below. To add a habit: a function here, with the IdP that needs it and a test, and its call
+//! filter, `remove` with a value) stand in [`super::patch`], where they are applied; a boolean as text in a filter is
+//! known to [`super::filter`]. A realm with the strict dialect gets none of the ones below. To add a habit: a function here, with the IdP that needs it and a test, and its call
 //! in [`super::resource`] or [`super::patch`].
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
 
-use super::{
-    filter::{Filter, Literal},
-    path::AttrPath,
-    schema::{Attribute, Kind},
-};
+use super::schema::{Attribute, Kind};
 
 /// How much of an IdP's habits against the RFC is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -51,40 +47,18 @@ fn number(text: &str) -> Option<Number> {
 }
 
 /// `"manager": "26118915"` for `{"value": "26118915"}`: Entra ID. The empty text is how it clears a manager.
-pub fn complex_from_text(attribute: &Attribute, text: String) -> Result<Map<String, Value>, String> {
-    if !attribute.sub_attributes.iter().any(|sub| sub.name == "value") {
-        return Err(text);
-    }
+pub fn complex_from_text(attribute: &Attribute, text: String) -> Option<Map<String, Value>> {
+    attribute.sub("value")?;
     let mut complex = Map::new();
     if !text.is_empty() {
         complex.insert("value".to_owned(), Value::String(text));
     }
-    Ok(complex)
+    Some(complex)
 }
 
 /// `"op": "Replace"`: Entra ID writes operations with a capital letter.
 pub fn operation_name(written: &str) -> String {
     written.to_ascii_lowercase()
-}
-
-/// `roles[primary eq "True"]`: Entra ID compares booleans with text.
-pub fn filter(filter: Filter, attribute: &Attribute) -> Filter {
-    let again = |part: Box<Filter>| Box::new(self::filter(*part, attribute));
-    match filter {
-        Filter::And(left, right) => Filter::And(again(left), again(right)),
-        Filter::Or(left, right) => Filter::Or(again(left), again(right)),
-        Filter::Not(inner) => Filter::Not(again(inner)),
-        Filter::Compare { attr, op, value: Literal::String(text) } if is_boolean(attribute, &attr) => {
-            let value = boolean(&text).map_or(Literal::String(text), Literal::Bool);
-            Filter::Compare { attr, op, value }
-        }
-        as_it_is @ (Filter::Present(_) | Filter::Compare { .. } | Filter::Within { .. }) => as_it_is,
-    }
-}
-
-fn is_boolean(attribute: &Attribute, path: &AttrPath) -> bool {
-    let named = |sub: &&Attribute| sub.name.eq_ignore_ascii_case(&path.name);
-    attribute.sub_attributes.iter().find(named).is_some_and(|sub| sub.kind == Kind::Boolean)
 }
 
 /// Does a value say anything once these words are all that is left of it? Entra ID clears a mail address with

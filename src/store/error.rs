@@ -29,6 +29,18 @@ pub enum Error {
 }
 
 impl Error {
+    /// The word for metrics.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Error::Stale => "stale",
+            Error::Taken(_) => "taken",
+            Error::Dangling(_) => "dangling",
+            Error::Deadlock => "deadlock",
+            Error::Unavailable(_) => "unavailable",
+            Error::Refused(_) => "refused",
+        }
+    }
+
     /// Is this the unique violation of the index over `column`? Partitions name their indexes themselves, with the
     /// columns in the name.
     pub fn is_taken(&self, column: &str) -> bool {

@@ -8,12 +8,15 @@ use super::{
     error::{Error, Result},
     filter_sql::Condition,
     json::JsonText,
-    list::{self, Page},
+    list,
     outbox::Origin,
     tx::RealmTx,
     users::document_from,
 };
-use crate::model::{GroupId, document::Document};
+use crate::{
+    model::{GroupId, document::Document},
+    scim::list::Page,
+};
 
 /// What is written of a group: the document, and beside it what is looked up.
 #[derive(Debug)]
@@ -78,8 +81,14 @@ pub async fn insert(tx: &mut RealmTx, id: GroupId, row: &GroupRow, origin: &Orig
     tx.query(
         INSERT,
         &[
-            &id.0, &origin.at, &row.display_name_key, &row.unique_name, &row.external_id, &origin.actor,
-            &origin.request_id, &row.attributes,
+            &id.0,
+            &origin.at,
+            &row.display_name_key,
+            &row.unique_name,
+            &row.external_id,
+            &origin.actor,
+            &origin.request_id,
+            &row.attributes,
         ],
     )
     .await
@@ -107,8 +116,15 @@ pub async fn update(
         .query(
             UPDATE,
             &[
-                &id.0, &origin.at, &row.display_name_key, &row.unique_name, &row.external_id, &origin.actor,
-                &origin.request_id, &Json(previous), &row.attributes,
+                &id.0,
+                &origin.at,
+                &row.display_name_key,
+                &row.unique_name,
+                &row.external_id,
+                &origin.actor,
+                &origin.request_id,
+                &Json(previous),
+                &row.attributes,
             ],
         )
         .await?;
@@ -116,9 +132,9 @@ pub async fn update(
     Ok((row.try_get(0)?, row.try_get(1)?))
 }
 
-/// Deletes a locked group.
-pub async fn delete(tx: &mut RealmTx, id: GroupId, keep_tombstone: bool, origin: &Origin<'_>) -> Result<()> {
-    tx.query(DELETE, &[&id.0, &origin.at, &origin.actor, &origin.request_id, &keep_tombstone]).await.map(|_| ())
+/// Deletes a locked group, and commits.
+pub async fn delete(mut tx: RealmTx, id: GroupId, keep_tombstone: bool, origin: &Origin<'_>) -> Result<()> {
+    tx.finish(DELETE, &[&id.0, &origin.at, &origin.actor, &origin.request_id, &keep_tombstone]).await.map(|_| ())
 }
 
 /// A page of the groups which fulfil `condition`, ordered by id, and how many fulfil it in all.

@@ -6,15 +6,7 @@ use tokio_postgres::{
 };
 
 use super::{error::Result, filter_sql::Condition, tx::RealmTx};
-
-/// Which part of a list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Page {
-    /// How many come before.
-    pub offset: i64,
-    /// How many at most.
-    pub limit: i64,
-}
+use crate::scim::list::Page;
 
 /// Where the parameters of a condition begin: behind realm, URL, limit and offset.
 pub const FIRST_PARAM: usize = 5;

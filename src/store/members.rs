@@ -3,12 +3,7 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{
-    error::Result,
-    json::JsonText,
-    outbox::Origin,
-    tx::RealmTx,
-};
+use super::{error::Result, json::JsonText, outbox::Origin, tx::RealmTx};
 use crate::model::{
     GroupId,
     group::{Member, MemberKind},
@@ -102,8 +97,7 @@ pub async fn add(
         members.iter().map(|member| (member.kind == wanted).then_some(member.id)).collect()
     };
     let (users, nested) = (of(MemberKind::User), of(MemberKind::Group));
-    let rows =
-        tx.query(ADD, &[&group.0, &users, &nested, &origin.at, &origin.actor, &origin.request_id]).await?;
+    let rows = tx.query(ADD, &[&group.0, &users, &nested, &origin.at, &origin.actor, &origin.request_id]).await?;
     rows.first().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).transpose()
 }
 
@@ -134,18 +128,12 @@ async fn take(
     all_others: bool,
     origin: &Origin<'_>,
 ) -> Result<Option<(i64, Timestamp)>> {
-    let rows =
-        tx.query(REMOVE, &[&group.0, &ids, &all_others, &origin.at, &origin.actor, &origin.request_id]).await?;
+    let rows = tx.query(REMOVE, &[&group.0, &ids, &all_others, &origin.at, &origin.actor, &origin.request_id]).await?;
     rows.first().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).transpose()
 }
 
 /// `members` of the groups as JSON text, for those which have any. The URLs end in a slash.
-pub async fn list(
-    tx: &mut RealmTx,
-    groups: &[Uuid],
-    users_url: &str,
-    groups_url: &str,
-) -> Result<Vec<(Uuid, String)>> {
+pub async fn list(tx: &mut RealmTx, groups: &[Uuid], users_url: &str, groups_url: &str) -> Result<Vec<(Uuid, String)>> {
     tx.query(LIST, &[&groups, &users_url, &groups_url])
         .await?
         .iter()

@@ -6,6 +6,8 @@
 //!
 //! **Invariant:** `$1` of every statement in a realm is the realm, bound by [`RealmTx`] and by nobody else.
 
+pub mod admins;
+pub mod embedded;
 pub mod error;
 pub mod filter_sql;
 pub mod groups;
@@ -94,6 +96,12 @@ impl Store {
     /// Whether the database answers, and what other nodes changed.
     pub fn pulse(&self) -> &Pulse {
         &self.shared.pulse
+    }
+
+    /// Ends the use of the database: nothing is asked of it from here on.
+    pub fn close(&self) {
+        self.shared.pool.close();
+        self.shared.pulse.stop();
     }
 
     /// State of the pool, for the metrics.

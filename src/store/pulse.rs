@@ -58,6 +58,7 @@ pub struct Pulse {
     alone: Arc<AtomicBool>,
     heard: broadcast::Sender<Heard>,
     suspect: Arc<Notify>,
+    stopped: Arc<Notify>,
 }
 
 impl Pulse {
@@ -66,8 +67,15 @@ impl Pulse {
         let (alive_tx, alive) = watch::channel(true);
         let (heard, _) = broadcast::channel(1024);
         let (suspect, alone) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
-        let pulse = Self { alive, alone, heard, suspect };
-        tokio::spawn(Task { config, pool, connect_timeout, alive: alive_tx, pulse: pulse.clone() }.run());
+        let pulse = Self { alive, alone, heard, suspect, stopped: Arc::new(Notify::new()) };
+        let task = Task { config, pool, connect_timeout, alive: alive_tx, pulse: pulse.clone() };
+        let stopped = pulse.stopped.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = task.run() => {}
+                () = stopped.notified() => {}
+            }
+        });
         pulse
     }
 
@@ -85,6 +93,10 @@ impl Pulse {
     /// What other nodes, and this one, change in realms.
     pub fn listen(&self) -> broadcast::Receiver<Heard> {
         self.heard.subscribe()
+    }
+
+    pub(super) fn stop(&self) {
+        self.stopped.notify_one();
     }
 
     pub(super) fn check(&self) -> Result<()> {

@@ -19,8 +19,7 @@ use crate::model::{
 
 const FIND_BY_NAME: &str = "SELECT r.* FROM realms r WHERE r.name = $1";
 
-const FIND_BY_DOMAIN: &str =
-    "SELECT r.* FROM realm_domains d JOIN realms r ON r.id = d.realm_id WHERE d.domain = $1";
+const FIND_BY_DOMAIN: &str = "SELECT r.* FROM realm_domains d JOIN realms r ON r.id = d.realm_id WHERE d.domain = $1";
 
 const LIST: &str = "
     SELECT r.* FROM realms r WHERE $1::text IS NULL OR strpos(r.name, $1) > 0 ORDER BY r.name OFFSET $2 LIMIT $3";
@@ -99,7 +98,8 @@ fn realm_from(row: &Row) -> Result<Realm> {
     let name: String = row.try_get("name")?;
     Ok(Realm {
         id: RealmId(row.try_get("id")?),
-        name: RealmName::parse(&name).map_err(|e| Error::Unavailable(format!("realm `{name}` in the database: {e}")))?,
+        name: RealmName::parse(&name)
+            .map_err(|e| Error::Unavailable(format!("realm `{name}` in the database: {e}")))?,
         display_name: row.try_get("display_name")?,
         enabled: row.try_get("enabled")?,
         scim_enabled: row.try_get("scim_enabled")?,

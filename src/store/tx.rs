@@ -67,7 +67,7 @@ impl RealmTx {
     }
 
     /// Commits, unless the last statement has already done so.
-    pub async fn commit(&mut self) -> Result<()> {
+    pub async fn commit(mut self) -> Result<()> {
         if self.state == State::Open {
             self.flight(None, true).await?;
         }
@@ -99,7 +99,8 @@ impl RealmTx {
                         client.query(prepared, &bound).await
                     }
                     (Some(Statement::Once(sql, params)), _) => {
-                        let bound: Vec<_> = std::iter::once((place[0], Type::UUID)).chain(params.iter().cloned()).collect();
+                        let bound: Vec<_> =
+                            std::iter::once((place[0], Type::UUID)).chain(params.iter().cloned()).collect();
                         client.query_typed(sql, &bound).await
                     }
                     (Some(Statement::Kept(..)) | None, _) => Ok(Vec::new()),

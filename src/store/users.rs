@@ -12,14 +12,17 @@ use super::{
     error::Result,
     filter_sql::Condition,
     json::JsonText,
-    list::{self, Page},
+    list,
     outbox::Origin,
     tx::RealmTx,
 };
-use crate::model::{
-    UserId,
-    document::Document,
-    user::{State, User},
+use crate::{
+    model::{
+        UserId,
+        document::Document,
+        user::{State, User},
+    },
+    scim::list::Page,
 };
 
 /// What is written of a user: the document, and beside it what is looked up.
@@ -120,8 +123,17 @@ pub async fn insert(mut tx: RealmTx, id: UserId, row: &UserRow, activated: bool,
     tx.finish(
         INSERT,
         &[
-            &id.0, &origin.at, &row.active, &activated_at, &row.user_name_key, &row.external_id, &row.display_name_key,
-            &row.email_keys, &origin.actor, &origin.request_id, &row.attributes,
+            &id.0,
+            &origin.at,
+            &row.active,
+            &activated_at,
+            &row.user_name_key,
+            &row.external_id,
+            &row.display_name_key,
+            &row.email_keys,
+            &origin.actor,
+            &origin.request_id,
+            &row.attributes,
         ],
     )
     .await
@@ -142,7 +154,7 @@ pub async fn lock(tx: &mut RealmTx, id: UserId, groups_url: &str) -> Result<Opti
 
 /// Writes a locked user, and commits. `previous` are the former values of what changed. Answers version and time of the change.
 pub async fn update(
-    tx: &mut RealmTx,
+    mut tx: RealmTx,
     id: UserId,
     row: &UserRow,
     previous: &Map<String, Value>,
@@ -153,8 +165,17 @@ pub async fn update(
         .finish(
             UPDATE,
             &[
-                &id.0, &origin.at, &row.active, &row.user_name_key, &row.external_id, &row.display_name_key,
-                &row.email_keys, &origin.actor, &origin.request_id, &Json(previous), &row.attributes,
+                &id.0,
+                &origin.at,
+                &row.active,
+                &row.user_name_key,
+                &row.external_id,
+                &row.display_name_key,
+                &row.email_keys,
+                &origin.actor,
+                &origin.request_id,
+                &Json(previous),
+                &row.attributes,
                 &display_name_follows,
             ],
         )
@@ -164,13 +185,13 @@ pub async fn update(
 }
 
 /// Deletes a locked user, and commits.
-pub async fn delete(tx: &mut RealmTx, id: UserId, keep_tombstone: bool, origin: &Origin<'_>) -> Result<()> {
+pub async fn delete(mut tx: RealmTx, id: UserId, keep_tombstone: bool, origin: &Origin<'_>) -> Result<()> {
     tx.finish(DELETE, &[&id.0, &origin.at, &origin.actor, &origin.request_id, &keep_tombstone]).await.map(|_| ())
 }
 
 /// A page of the users which fulfil `condition`, ordered by id, and how many fulfil it in all.
 pub async fn list(
-    tx: &mut RealmTx,
+    mut tx: RealmTx,
     condition: &Condition,
     page: Page,
     groups_url: Option<&str>,
@@ -178,7 +199,9 @@ pub async fn list(
     let groups = if groups_url.is_some() { GROUPS } else { "NULL::jsonb" };
     let columns = format!("r.active, r.activated_at, {groups} AS groups");
     let url = groups_url.unwrap_or_default();
-    list::page(tx, "users", &columns, condition, page, (&url, Type::TEXT), user_from).await
+    let found = list::page(&mut tx, "users", &columns, condition, page, (&url, Type::TEXT), user_from).await?;
+    tx.commit().await?;
+    Ok(found)
 }
 
 fn user_from(row: &Row) -> Result<User> {

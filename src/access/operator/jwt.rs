@@ -1,0 +1,496 @@
+//! The tokens themselves: signing, and verification as a pure function of token, key and time.
+//!
+//! Nothing in a token chooses how it is verified. The algorithm is ES256 and no other, the header is exactly the one
+//! that [`Signer`] writes (so neither `crit`, `jwk`, `jku`, `x5u` nor `x5c` is ever acted on), and each claim is
+//! required and typed: a claim of the wrong type is an error, not an absence.
+
+use aws_lc_rs::{
+    rand::SystemRandom,
+    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair},
+};
+use jiff::Timestamp;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, dangerous::insecure_decode_claims};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::model::AdminId;
+
+/// Who an access token is for. A refresh token is for its issuer alone.
+const ACCESS_AUDIENCE: &str = "realmgate-admin-api";
+
+/// The one client: what command lines and libraries for Keycloak call themselves.
+const CLIENT: &str = "admin-cli";
+
+/// Longer than any token of ours.
+const MAX_LENGTH: usize = 4096;
+
+/// By how many seconds the clock of the node which signed may be ahead of ours.
+const CLOCK_SKEW: i64 = 30;
+
+/// Names a key: random enough to be unique, and public.
+pub type Kid = Uuid;
+
+/// Keycloak's `typ` claim: what a token may be used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kind {
+    /// Opens the admin API.
+    Bearer,
+    /// Buys new tokens, and opens nothing.
+    Refresh,
+}
+
+/// What a token says (RFC 7519 §4.1, and Keycloak's own). Times are seconds since 1970.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Claims {
+    pub exp: i64,
+    pub iat: i64,
+    pub nbf: i64,
+    /// When the password was given.
+    pub auth_time: i64,
+    pub jti: Uuid,
+    pub iss: String,
+    pub aud: String,
+    pub sub: AdminId,
+    pub typ: Kind,
+    pub azp: String,
+    /// The session: the same in all tokens that come from one password.
+    pub sid: Uuid,
+    #[serde(flatten, skip_deserializing)]
+    pub profile: Option<Profile>,
+}
+
+/// What clients may read in an access token. We never do: rights are looked up.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Profile {
+    preferred_username: String,
+    realm_access: RealmAccess,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct RealmAccess {
+    roles: [&'static str; 1],
+}
+
+/// Why a token is not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flaw {
+    /// Not a token of ours by its form, claims, audience or issuer, or one for another use.
+    Foreign,
+    /// No node has published its key, or the signature is not of that key.
+    Unsigned,
+    /// Not valid yet.
+    Early,
+    Expired,
+}
+
+/// A token by its form: read, not believed.
+pub struct Presented<'a> {
+    token: &'a str,
+    kid: Kid,
+}
+
+/// A key pair. The private half is in the memory of this process and nowhere else; it does not print.
+pub struct Signer {
+    header: Header,
+    private_key: EncodingKey,
+    public_key: Vec<u8>,
+    kid: Kid,
+}
+
+impl Claims {
+    /// Claims for `sub`, valid from `now` for `life` seconds.
+    pub fn new(kind: Kind, issuer: &str, sub: AdminId, session: Session, now: Timestamp, life: i64) -> Self {
+        let now = now.as_second();
+        Self {
+            exp: now.saturating_add(life),
+            iat: now,
+            nbf: now,
+            auth_time: session.auth_time,
+            jti: Uuid::now_v7(),
+            iss: issuer.to_owned(),
+            aud: audience(kind, issuer).to_owned(),
+            sub,
+            typ: kind,
+            azp: CLIENT.to_owned(),
+            sid: session.sid,
+            profile: None,
+        }
+    }
+
+    pub fn with_profile(self, username: &str) -> Self {
+        let realm_access = RealmAccess { roles: ["admin"] };
+        Self { profile: Some(Profile { preferred_username: username.to_owned(), realm_access }), ..self }
+    }
+
+    pub fn session(&self) -> Session {
+        Session { sid: self.sid, auth_time: self.auth_time }
+    }
+}
+
+/// What all tokens that come from one password share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Session {
+    pub sid: Uuid,
+    /// Seconds since 1970.
+    pub auth_time: i64,
+}
+
+impl<'a> Presented<'a> {
+    /// Reads the form: refuses a SCIM token, or whatever else is not a token of ours, without any look-up.
+    pub fn read(token: &'a str) -> Result<Self, Flaw> {
+        if token.len() > MAX_LENGTH {
+            return Err(Flaw::Foreign);
+        }
+        let header = jsonwebtoken::decode_header(token).map_err(|_| Flaw::Foreign)?;
+        let kid = header.kid.as_deref().and_then(|kid| Kid::try_parse(kid).ok()).ok_or(Flaw::Foreign)?;
+        if header == header_of(kid) { Ok(Self { token, kid }) } else { Err(Flaw::Foreign) }
+    }
+
+    pub fn kid(&self) -> Kid {
+        self.kid
+    }
+
+    /// The claims, if `key` (the one of [`Presented::kid`], `None` if nobody has it) signed them for this use.
+    pub fn open(&self, key: Option<&DecodingKey>, kind: Kind, issuer: &str, now: Timestamp) -> Result<Claims, Flaw> {
+        let claims: Claims = match key {
+            Some(key) => jsonwebtoken::decode(self.token, key, &validation(kind, issuer)).map_err(flaw_of)?.claims,
+            // Keys go when their last token has expired. Refused it is in either case, but a client signs in anew
+            // only if it is told that the token is too old.
+            None => match insecure_decode_claims::<Claims>(self.token) {
+                Ok(claims) if claims.exp <= now.as_second() => return Err(Flaw::Expired),
+                _ => return Err(Flaw::Unsigned),
+            },
+        };
+        let now = now.as_second();
+        match () {
+            () if claims.typ != kind => Err(Flaw::Foreign),
+            () if claims.exp <= now => Err(Flaw::Expired),
+            () if claims.nbf > now.saturating_add(CLOCK_SKEW) => Err(Flaw::Early),
+            () => Ok(claims),
+        }
+    }
+}
+
+impl Signer {
+    /// Makes a key pair.
+    ///
+    /// # Panics
+    /// If the system has no randomness: no secret may be made then.
+    pub fn generate() -> Self {
+        let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
+        let pkcs8 =
+            EcdsaKeyPair::generate_pkcs8(algorithm, &SystemRandom::new()).expect("the system's random source works");
+        let pair = EcdsaKeyPair::from_pkcs8(algorithm, pkcs8.as_ref()).expect("a key pair just made is well-formed");
+        let kid = Uuid::now_v7();
+        Self {
+            header: header_of(kid),
+            private_key: EncodingKey::from_ec_der(pkcs8.as_ref()),
+            public_key: pair.public_key().as_ref().to_vec(),
+            kid,
+        }
+    }
+
+    pub fn kid(&self) -> Kid {
+        self.kid
+    }
+
+    /// Uncompressed point.
+    pub fn public_key(&self) -> &[u8] {
+        &self.public_key
+    }
+
+    /// # Panics
+    /// If the system has no randomness.
+    pub fn sign(&self, claims: &Claims) -> String {
+        jsonwebtoken::encode(&self.header, claims, &self.private_key)
+            .expect("the key fits the algorithm, claims are JSON, and the system's random source works")
+    }
+}
+
+/// The only header that tokens of ours have.
+fn header_of(kid: Kid) -> Header {
+    Header { kid: Some(kid.to_string()), ..Header::new(Algorithm::ES256) }
+}
+
+fn audience(kind: Kind, issuer: &str) -> &str {
+    match kind {
+        Kind::Bearer => ACCESS_AUDIENCE,
+        Kind::Refresh => issuer,
+    }
+}
+
+/// Times are left to [`Presented::open`], which is told the time.
+fn validation(kind: Kind, issuer: &str) -> Validation {
+    let mut validation = Validation::new(Algorithm::ES256);
+    validation.set_required_spec_claims(&["exp", "nbf", "aud", "iss"]);
+    validation.set_issuer(&[issuer]);
+    validation.set_audience(&[audience(kind, issuer)]);
+    validation.validate_exp = false;
+    validation
+}
+
+fn flaw_of(error: jsonwebtoken::errors::Error) -> Flaw {
+    match error.into_kind() {
+        jsonwebtoken::errors::ErrorKind::InvalidSignature => Flaw::Unsigned,
+        _ => Flaw::Foreign,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const ISSUER: &str = "https://id.example/realms/master";
+    const NOW: i64 = 1_800_000_000;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn claims(kind: Kind) -> Claims {
+        let session = Session { sid: Uuid::now_v7(), auth_time: NOW };
+        Claims::new(kind, ISSUER, AdminId(Uuid::now_v7()), session, at(NOW), 300)
+    }
+
+    fn key_of(signer: &Signer) -> DecodingKey {
+        DecodingKey::from_ec_der(signer.public_key())
+    }
+
+    /// What becomes of `token`, presented at `second` as an access token, if `signer` is the only known key.
+    fn verify_at(token: &str, signer: &Signer, second: i64) -> Result<Claims, Flaw> {
+        let presented = Presented::read(token)?;
+        let key = (presented.kid() == signer.kid()).then(|| key_of(signer));
+        presented.open(key.as_ref(), Kind::Bearer, ISSUER, at(second))
+    }
+
+    fn verify(token: &str, signer: &Signer) -> Result<Claims, Flaw> {
+        verify_at(token, signer, NOW)
+    }
+
+    /// A good access token with one claim set, or taken away by `null`; well signed.
+    fn with_claim(signer: &Signer, name: &str, value: Value) -> String {
+        let mut claims = serde_json::to_value(claims(Kind::Bearer)).unwrap();
+        let map = claims.as_object_mut().unwrap();
+        if value.is_null() {
+            map.remove(name)
+        } else {
+            map.insert(name.to_owned(), value)
+        };
+        jsonwebtoken::encode(&signer.header, &claims, &signer.private_key).unwrap()
+    }
+
+    /// A good access token whose header has one more member; well signed.
+    fn with_header(signer: &Signer, change: impl FnOnce(&mut Header)) -> String {
+        let mut header = signer.header.clone();
+        change(&mut header);
+        jsonwebtoken::encode(&header, &claims(Kind::Bearer), &signer.private_key).unwrap()
+    }
+
+    /// `header` and good claims, with `signature` as it stands.
+    fn assembled(header: &Value, signature: &str) -> String {
+        let signed = Signer::generate().sign(&claims(Kind::Bearer));
+        let payload = signed.split('.').nth(1).unwrap().to_owned();
+        format!("{}.{payload}.{signature}", base64url(header.to_string().as_bytes()))
+    }
+
+    fn base64url(bytes: &[u8]) -> String {
+        const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        let digit = |chunk: &[u8], i: usize| {
+            let bits = chunk.iter().chain([0; 2].iter()).take(3).fold(0, |bits, byte| (bits << 8) | usize::from(*byte));
+            char::from(ALPHABET[(bits >> (18 - 6 * i)) & 63])
+        };
+        bytes.chunks(3).flat_map(|chunk| (0..=chunk.len()).map(move |i| digit(chunk, i))).collect()
+    }
+
+    #[test]
+    fn a_token_of_ours_opens() {
+        let signer = Signer::generate();
+        let sent = claims(Kind::Bearer);
+        let token = signer.sign(&sent.clone().with_profile("Ada"));
+        assert_eq!(verify(&token, &signer), Ok(sent));
+    }
+
+    #[test]
+    fn an_access_token_tells_clients_who_it_is_for() {
+        let claims = serde_json::to_value(claims(Kind::Bearer).with_profile("Ada")).unwrap();
+        assert_eq!(claims["preferred_username"], "Ada");
+        assert_eq!(claims["realm_access"], json!({"roles": ["admin"]}));
+        assert_eq!(claims["azp"], "admin-cli");
+        assert_eq!(claims["typ"], "Bearer");
+    }
+
+    #[test]
+    fn what_is_no_token_is_refused_by_its_form() {
+        let signer = Signer::generate();
+        let long = format!("{}.a.b", "a".repeat(MAX_LENGTH));
+        let scim = crate::model::token::PlainToken::generate();
+        for token in ["", ".", "..", "a.b", "a.b.c", "a.b.c.d", "\u{0}.\u{0}.\u{0}", "💥.💥.💥", &long, scim.reveal()]
+        {
+            assert_eq!(verify(token, &signer), Err(Flaw::Foreign), "{token:?}");
+        }
+    }
+
+    #[test]
+    fn the_algorithm_none_is_refused() {
+        let signer = Signer::generate();
+        for alg in ["none", "None", "NONE", ""] {
+            let header = json!({"typ": "JWT", "alg": alg, "kid": signer.kid()});
+            assert_eq!(verify(&assembled(&header, ""), &signer), Err(Flaw::Foreign));
+        }
+    }
+
+    #[test]
+    fn a_token_without_its_signature_is_refused() {
+        let signer = Signer::generate();
+        let token = signer.sign(&claims(Kind::Bearer));
+        let (message, _) = token.rsplit_once('.').unwrap();
+        let zeros = base64url(&[0; 64]);
+        for signature in ["", "AAAA", &zeros] {
+            assert_eq!(verify(&format!("{message}.{signature}"), &signer), Err(Flaw::Unsigned));
+        }
+    }
+
+    #[test]
+    fn the_public_key_is_no_hmac_secret() {
+        let signer = Signer::generate();
+        let header = Header { alg: Algorithm::HS256, ..signer.header.clone() };
+        let secret = EncodingKey::from_secret(signer.public_key());
+        let token = jsonwebtoken::encode(&header, &claims(Kind::Bearer), &secret).unwrap();
+        assert_eq!(verify(&token, &signer), Err(Flaw::Foreign));
+    }
+
+    #[test]
+    fn another_key_under_the_same_kid_is_refused() {
+        let (signer, stranger) = (Signer::generate(), Signer::generate());
+        let token = jsonwebtoken::encode(&signer.header, &claims(Kind::Bearer), &stranger.private_key).unwrap();
+        assert_eq!(verify(&token, &signer), Err(Flaw::Unsigned));
+    }
+
+    #[test]
+    fn a_kid_of_nobody_is_refused() {
+        let (signer, stranger) = (Signer::generate(), Signer::generate());
+        let token = stranger.sign(&claims(Kind::Bearer));
+        assert_eq!(verify(&token, &signer), Err(Flaw::Unsigned));
+        assert_eq!(verify_at(&token, &signer, NOW + 300), Err(Flaw::Expired), "its key may have gone with it");
+    }
+
+    #[test]
+    fn a_kid_that_is_not_ours_by_form_is_refused() {
+        let signer = Signer::generate();
+        let simple = signer.kid().simple().to_string();
+        for kid in [None, Some(""), Some("../../etc/passwd"), Some("' OR 1=1 --"), Some(simple.as_str())] {
+            let token = with_header(&signer, |header| header.kid = kid.map(str::to_owned));
+            assert_eq!(verify(&token, &signer), Err(Flaw::Foreign), "{kid:?}");
+        }
+    }
+
+    #[test]
+    fn a_header_with_more_than_ours_is_refused() {
+        let signer = Signer::generate();
+        let jwk = serde_json::from_value(json!({"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"})).unwrap();
+        let url = || Some("https://evil.example/keys".to_owned());
+        let changes: Vec<Box<dyn FnOnce(&mut Header)>> = vec![
+            Box::new(|h| h.crit = Some(vec!["exp".into()])),
+            Box::new(|h| h.crit = Some(vec![])),
+            Box::new(|h| h.extras.insert("b64", false)),
+            Box::new(move |h| h.jku = url()),
+            Box::new(move |h| h.x5u = url()),
+            Box::new(|h| h.x5c = Some(vec!["AA==".into()])),
+            Box::new(move |h| h.jwk = Some(jwk)),
+            Box::new(|h| h.cty = Some("JWT".into())),
+            Box::new(|h| h.typ = Some("at+jwt".into())),
+            Box::new(|h| h.typ = None),
+        ];
+        for change in changes {
+            assert_eq!(verify(&with_header(&signer, change), &signer), Err(Flaw::Foreign));
+        }
+    }
+
+    #[test]
+    fn a_changed_claim_breaks_the_signature() {
+        let signer = Signer::generate();
+        let token = signer.sign(&claims(Kind::Bearer));
+        let other = signer.sign(&claims(Kind::Bearer));
+        let parts: Vec<&str> = token.split('.').collect();
+        let payload = other.split('.').nth(1).unwrap();
+        assert_eq!(verify(&format!("{}.{payload}.{}", parts[0], parts[2]), &signer), Err(Flaw::Unsigned));
+    }
+
+    #[test]
+    fn issuer_and_audience_must_be_ours_and_one() {
+        let signer = Signer::generate();
+        for issuer in [json!("https://id.example/realms/acme"), json!([ISSUER]), json!(1), json!(null)] {
+            assert_eq!(verify(&with_claim(&signer, "iss", issuer), &signer), Err(Flaw::Foreign));
+        }
+        let audiences = [json!("account"), json!(ISSUER), json!([ACCESS_AUDIENCE]), json!({}), json!(null)];
+        for audience in audiences {
+            assert_eq!(verify(&with_claim(&signer, "aud", audience), &signer), Err(Flaw::Foreign));
+        }
+    }
+
+    #[test]
+    fn a_time_of_the_wrong_type_is_no_absence() {
+        let signer = Signer::generate();
+        for name in ["exp", "nbf", "iat"] {
+            for value in
+                [json!((NOW + 300).to_string()), json!(1.8e9), json!([NOW]), json!({}), json!(true), json!(null)]
+            {
+                let token = with_claim(&signer, name, value.clone());
+                assert_eq!(verify(&token, &signer), Err(Flaw::Foreign), "{name}: {value}");
+            }
+        }
+    }
+
+    #[test]
+    fn extreme_times_do_not_overflow() {
+        let signer = Signer::generate();
+        assert!(verify(&with_claim(&signer, "exp", json!(i64::MAX)), &signer).is_ok());
+        for beyond in [json!(u64::MAX), json!(i64::MIN)] {
+            assert_eq!(verify(&with_claim(&signer, "exp", beyond), &signer), Err(Flaw::Foreign));
+        }
+        assert_eq!(verify(&with_claim(&signer, "exp", json!(0)), &signer), Err(Flaw::Expired));
+        assert_eq!(verify(&with_claim(&signer, "nbf", json!(i64::MAX)), &signer), Err(Flaw::Early));
+    }
+
+    #[test]
+    fn a_token_ends_with_the_second_of_its_exp() {
+        let signer = Signer::generate();
+        let token = signer.sign(&claims(Kind::Bearer));
+        assert!(verify_at(&token, &signer, NOW + 299).is_ok());
+        assert_eq!(verify_at(&token, &signer, NOW + 300), Err(Flaw::Expired));
+    }
+
+    #[test]
+    fn a_token_of_the_future_is_refused_beyond_what_clocks_differ() {
+        let signer = Signer::generate();
+        let token = signer.sign(&claims(Kind::Bearer));
+        assert!(verify_at(&token, &signer, NOW - CLOCK_SKEW).is_ok());
+        assert_eq!(verify_at(&token, &signer, NOW - CLOCK_SKEW - 1), Err(Flaw::Early));
+    }
+
+    #[test]
+    fn access_and_refresh_tokens_do_not_stand_in_for_each_other() {
+        let signer = Signer::generate();
+        let refresh = signer.sign(&claims(Kind::Refresh));
+        assert_eq!(verify(&refresh, &signer), Err(Flaw::Foreign));
+
+        let access = signer.sign(&claims(Kind::Bearer));
+        let presented = Presented::read(&access).ok().unwrap();
+        assert_eq!(presented.open(Some(&key_of(&signer)), Kind::Refresh, ISSUER, at(NOW)), Err(Flaw::Foreign));
+
+        // Not even if the audience is the other's: the kind is asked for itself.
+        for typ in ["Refresh", "ID", "bearer"] {
+            assert_eq!(verify(&with_claim(&signer, "typ", json!(typ)), &signer), Err(Flaw::Foreign));
+        }
+    }
+
+    #[test]
+    fn a_subject_must_be_an_id() {
+        let signer = Signer::generate();
+        for value in [json!("admin"), json!(1), json!(null)] {
+            assert_eq!(verify(&with_claim(&signer, "sub", value), &signer), Err(Flaw::Foreign));
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The key of this node, and the public keys of all.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use jsonwebtoken::DecodingKey;
+use tokio::{
+    sync::{Mutex, watch},
+    time::{Instant, sleep_until},
+};
+
+use super::jwt::{Kid, Signer};
+use crate::store::{
+    Store,
+    admins::{self, SigningKey},
+    error::Result,
+};
+
+/// How long a node signs with one key.
+const SIGNS_FOR: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A ring older than this is read again before it is believed: a key taken out of the table is forgotten by then.
+const RING_LIFE: Duration = Duration::from_secs(60);
+
+/// Time between two readings of the table, however many tokens name keys that nobody knows.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The keys that tokens are signed and verified with.
+pub struct Keys {
+    store: Store,
+    /// The longest that a token lives.
+    token_life: Duration,
+    own: Mutex<Own>,
+    ring: watch::Sender<Ring>,
+    /// Held by the one who reads the table.
+    turn: Mutex<()>,
+}
+
+struct Own {
+    signer: Arc<Signer>,
+    since: Timestamp,
+}
+
+/// The public keys of all nodes, as they stood in the table at `as_of`.
+struct Ring {
+    keys: HashMap<Kid, DecodingKey>,
+    as_of: Instant,
+}
+
+impl Keys {
+    /// Makes a key for this node, publishes it, and reads those of the others.
+    pub async fn start(store: Store, token_life: Duration) -> Result<Self> {
+        let own = publish(&store, token_life).await?;
+        let ring = watch::Sender::new(read(&store).await?);
+        Ok(Self { store, token_life, own: Mutex::new(own), ring, turn: Mutex::new(()) })
+    }
+
+    /// What to sign with. A new key is made when the old one is a day old, or is missing from the table: a database
+    /// brought back from a backup does not know it, and neither would the other nodes.
+    pub async fn signer(&self) -> Result<Arc<Signer>> {
+        let mut own = self.own.lock().await;
+        let age = Timestamp::now().duration_since(own.since).unsigned_abs();
+        if age >= SIGNS_FOR || self.find(own.signer.kid()).await?.is_none() {
+            *own = publish(&self.store, self.token_life).await?;
+            let (kid, key) = (own.signer.kid(), DecodingKey::from_ec_der(own.signer.public_key()));
+            self.ring.send_modify(|ring| drop(ring.keys.insert(kid, key)));
+        }
+        Ok(own.signer.clone())
+    }
+
+    /// The public key `kid`, of whichever node.
+    ///
+    /// An unknown one may be that of a node which has just begun, so the table is read again; but once a [`PAUSE`],
+    /// for all who wait together. Invented names thus cost the database one small query a second and nothing here,
+    /// and never make a good token look bad.
+    pub async fn find(&self, kid: Kid) -> Result<Option<DecodingKey>> {
+        if let Some(key) = self.known(kid) {
+            return Ok(Some(key));
+        }
+        let asked = Instant::now();
+        let _turn = self.turn.lock().await;
+        let as_of = self.ring.borrow().as_of;
+        if as_of < asked {
+            sleep_until(as_of + PAUSE).await;
+            self.ring.send_replace(read(&self.store).await?);
+        }
+        Ok(self.ring.borrow().keys.get(&kid).cloned())
+    }
+
+    fn known(&self, kid: Kid) -> Option<DecodingKey> {
+        let ring = self.ring.borrow();
+        ring.keys.get(&kid).filter(|_| ring.as_of.elapsed() < RING_LIFE).cloned()
+    }
+}
+
+/// Makes a key pair and tells its public half to all nodes, until the last token it can sign has expired.
+async fn publish(store: &Store, token_life: Duration) -> Result<Own> {
+    let (signer, since) = (Signer::generate(), Timestamp::now());
+    let expires_at = since.checked_add(SIGNS_FOR.saturating_add(token_life)).unwrap_or(Timestamp::MAX);
+    let key = SigningKey { kid: signer.kid(), public_key: signer.public_key().to_vec() };
+    admins::insert_key(store, &key, since, expires_at).await?;
+    Ok(Own { signer: Arc::new(signer), since })
+}
+
+async fn read(store: &Store) -> Result<Ring> {
+    // Before the query: what is published while it runs may be missing from its answer.
+    let as_of = Instant::now();
+    let keys = admins::list_keys(store, Timestamp::now()).await?;
+    Ok(Ring { keys: keys.iter().map(|key| (key.kid, DecodingKey::from_ec_der(&key.public_key))).collect(), as_of })
+}

@@ -1,0 +1,299 @@
+//! Builds every part once and hands it to the next; starts them, and stops them in the other order.
+
+use std::{
+    io::Write as _,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Context as _, Result};
+use jiff::Timestamp;
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde_json::json;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+use tower::Service as _;
+use tracing::info;
+
+use crate::{
+    access::{
+        self, Access,
+        operator::{self, Lives, Operators},
+    },
+    config::Config,
+    http::{
+        self, Edge, Settings,
+        exchange::Request,
+        ops::{Ops, Phase},
+        server::{self, Patience},
+    },
+    model::{
+        realm::{MASTER, Realm},
+        token::PlainToken,
+    },
+    provision::{self, realms},
+    store::{self, Store, embedded::Embedded, migrate},
+    telemetry,
+};
+
+/// The realm which a first start in embedded mode comes with.
+const DEMO: &str = "demo";
+
+/// Runs the gateway until SIGTERM or SIGINT.
+pub async fn run(config: Config, ready_file: Option<PathBuf>) -> Result<()> {
+    let metrics = telemetry::start_metrics();
+    let public = bind(config.listen).await?;
+    let management = bind(config.management_listen).await?;
+    let public_url = config.public_url(public.local_addr()?);
+    let management_url = format!("http://{}", management.local_addr()?);
+
+    let database = Database::open(&config).await?;
+    migrate::run(&database.config).await.context("the schema could not be brought up to date")?;
+    let store = Store::new(&database.config, store_options(&config)).context("the store could not be opened")?;
+
+    let lives = Lives { access: config.admin.access_token_life, refresh: config.admin.refresh_token_life };
+    let issuer = format!("{public_url}/realms/{MASTER}");
+    let operators = Operators::start(&store, issuer, lives).await.context("the operators' keys could not be made")?;
+    let access = Access::new(store.clone(), &access_options(&config));
+    let welcome = first_start(&store, &config, database.embedded.is_some()).await?;
+    access.forget();
+    tokio::spawn(access.clone().follow_changes());
+
+    let (phase_tx, phase) = watch::channel(Phase::Serving);
+    let edge = Edge { store: store.clone(), access, operators, settings: Arc::new(settings(&config, &public_url)) };
+    let ops = Ops { store: store.clone(), phase: phase.clone(), metrics: Arc::new(metrics.clone()) };
+    tokio::spawn(upkeep(metrics));
+    let serving = serve(&config, edge, ops, public, management, phase);
+
+    if let Some(file) = ready_file {
+        announce(&file, &public_url, &management_url)?;
+    }
+    info!(public_url, management_url, "ready");
+    if let Some(welcome) = welcome {
+        welcome.print(&public_url)?;
+    }
+    tokio::spawn(async move {
+        let signal = stop_signal().await;
+        info!(signal, "stopping: finishing what is under way");
+        phase_tx.send_replace(Phase::Draining);
+    });
+    serving.await;
+    store.close();
+    database.close().await;
+    info!("stopped");
+    Ok(())
+}
+
+/// Brings the database's schema up to date, and does nothing else.
+pub async fn migrate(config: &Config) -> Result<()> {
+    let database = Database::open(config).await?;
+    let applied = migrate::run(&database.config).await;
+    database.close().await;
+    println!("{} migrations applied", applied?);
+    Ok(())
+}
+
+/// Serves both listeners until the process drains and the last request is answered. The management listener stays
+/// until the public one is empty, so that whoever balances sees why.
+async fn serve(
+    config: &Config,
+    edge: Edge,
+    ops: Ops,
+    public: TcpListener,
+    management: TcpListener,
+    phase: watch::Receiver<Phase>,
+) {
+    let gateway = http::gateway(&edge);
+    let patience = patience(config);
+    let proxies = config.trusted_proxies.clone();
+    let trusts = move |from: SocketAddr| proxies.iter().any(|network| network.contains(from.ip()));
+    let answer = move |request: Request| {
+        let mut gateway = gateway.clone();
+        async move {
+            let Ok(reply) = gateway.call(request).await;
+            reply
+        }
+    };
+    let (done, emptied) = watch::channel(Phase::Serving);
+    let public = async {
+        server::serve(public, telemetry::Listener::Public, patience.clone(), trusts, phase, answer).await;
+        done.send_replace(Phase::Draining);
+    };
+    let answer = move |request: Request| {
+        let ops = ops.clone();
+        async move { ops.answer(&request) }
+    };
+    let management =
+        server::serve(management, telemetry::Listener::Management, patience.clone(), |_| false, emptied, answer);
+    tokio::join!(public, management);
+}
+
+/// The database and, in embedded mode, the server which runs it.
+struct Database {
+    config: tokio_postgres::Config,
+    embedded: Option<Embedded>,
+}
+
+impl Database {
+    async fn open(config: &Config) -> Result<Self> {
+        if let Some(url) = &config.database_url {
+            let config = url.reveal().parse().context("database_url (REALMGATE_DATABASE_URL) is not a Postgres URL")?;
+            return Ok(Self { config, embedded: None });
+        }
+        let options = store::embedded::Options {
+            data_dir: config.data_dir()?,
+            postgres_bin_dir: config.postgres_bin_dir.clone(),
+            settings: Vec::new(),
+        };
+        let embedded = store::embedded::start(&options).await?;
+        Ok(Self { config: embedded.config().clone(), embedded: Some(embedded) })
+    }
+
+    async fn close(self) {
+        if let Some(embedded) = self.embedded {
+            embedded.stop().await;
+        }
+    }
+}
+
+/// What a first start shows, once.
+struct Welcome {
+    admin: operator::Bootstrapped,
+    demo: Option<(Realm, PlainToken)>,
+}
+
+/// Makes what must be there: the realm `master`, a first operator and, in embedded mode, a realm to try.
+async fn first_start(store: &Store, config: &Config, embedded: bool) -> Result<Option<Welcome>> {
+    let at = Timestamp::now();
+    made(realms::create(store, MASTER, None, true, at).await)?;
+    // The operator comes last: a start that is cut off before is a first start again.
+    let demo = if embedded && operator::is_missing(store).await? {
+        made(realms::create(store, DEMO, Some("Demo".into()), true, at).await)?;
+        realms::disable_scim(store, DEMO, at).await?;
+        Some(realms::enable_scim(store, DEMO, at).await?)
+    } else {
+        None
+    };
+    let chosen = config.bootstrap_admin.as_ref();
+    let (username, password) = (chosen.map(|a| a.username.clone()), chosen.map(|a| a.password.reveal().clone()));
+    let admin = operator::bootstrap(store, username, password).await?;
+    Ok(admin.map(|admin| Welcome { admin, demo }))
+}
+
+/// It is as good if somebody else has made it.
+fn made(outcome: provision::Result<Realm>) -> provision::Result<()> {
+    match outcome {
+        Ok(_) | Err(provision::Error::Conflict(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+impl Welcome {
+    fn print(&self, public_url: &str) -> Result<()> {
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "\nrealmgate is ready at {public_url}\n")?;
+        writeln!(out, "  admin      {}", self.admin.username)?;
+        if let Some(password) = &self.admin.generated_password {
+            writeln!(out, "  password   {password}   (shown this once)")?;
+        }
+        if let Some((realm, token)) = &self.demo {
+            let base_url = format!("{public_url}/realms/{}/scim/v2", realm.name);
+            let token = token.reveal();
+            writeln!(out, "\nThe realm `{}` takes users and groups from an identity provider:\n", realm.name)?;
+            writeln!(out, "  base URL   {base_url}")?;
+            writeln!(out, "  token      {token}   (shown this once)")?;
+            writeln!(out, "\nCreate a first user:\n")?;
+            writeln!(out, "  curl -sS {base_url}/Users \\")?;
+            writeln!(out, "    -H 'Authorization: Bearer {token}' \\")?;
+            writeln!(out, "    -H 'Content-Type: application/scim+json' \\")?;
+            writeln!(
+                out,
+                r#"    -d '{{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"],"userName":"alice@example.com","displayName":"Alice"}}'"#
+            )?;
+        }
+        writeln!(out)?;
+        Ok(out.flush()?)
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+}
+
+/// Tells whoever started us where we are: the file is there, whole, once requests are answered.
+fn announce(file: &Path, public_url: &str, management_url: &str) -> Result<()> {
+    let partial = file.with_extension("partial");
+    let text = json!({ "public_url": public_url, "management_url": management_url }).to_string();
+    std::fs::write(&partial, text)
+        .and_then(|()| std::fs::rename(&partial, file))
+        .with_context(|| format!("the ready file {} could not be written", file.display()))
+}
+
+async fn upkeep(metrics: PrometheusHandle) {
+    let mut due = tokio::time::interval(telemetry::UPKEEP);
+    loop {
+        due.tick().await;
+        metrics.run_upkeep();
+    }
+}
+
+async fn stop_signal() -> &'static str {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        // Without handlers the signals end the process by themselves.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    }
+}
+
+fn store_options(config: &Config) -> store::Options {
+    let database = &config.database;
+    store::Options {
+        pool_size: database.pool_size,
+        wait_timeout: database.wait_timeout,
+        connect_timeout: database.connect_timeout,
+        statement_timeout: database.statement_timeout,
+    }
+}
+
+fn access_options(config: &Config) -> access::Options {
+    let tokens = &config.tokens;
+    access::Options {
+        ttl: tokens.cache_ttl,
+        entries: tokens.cache_entries,
+        unknown_ttl: tokens.unknown_ttl,
+        unknown_entries: tokens.unknown_entries,
+    }
+}
+
+fn settings(config: &Config, public_url: &str) -> Settings {
+    let limits = &config.limits;
+    Settings {
+        public_url: public_url.to_owned(),
+        body: limits.body,
+        body_timeout: limits.body_timeout,
+        request_timeout: limits.request_timeout,
+        max_requests_in_flight: limits.max_requests_in_flight,
+        page_default: limits.page_default,
+        page_max: limits.page_max,
+    }
+}
+
+fn patience(config: &Config) -> Patience {
+    let limits = &config.limits;
+    Patience {
+        header_bytes: limits.header_bytes,
+        header_timeout: limits.header_timeout,
+        idle_timeout: limits.idle_timeout,
+        drain_timeout: limits.drain_timeout,
+        max_connections: limits.max_connections,
+        max_h2_streams: limits.max_h2_streams,
+    }
+}

@@ -1,0 +1,238 @@
+//! The command line. `serve` and `migrate` are only named here; all else is a client of the admin API of a running
+//! server, so that there is one door and one record of what was done.
+//!
+//! To add a noun, give it a file with its `Verb` and `run`, and a line in [`Manage`].
+
+mod client;
+mod domain;
+mod login;
+mod output;
+mod policy;
+mod realm;
+mod scim;
+
+use std::{fmt, path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+
+use client::{Client, Server};
+use output::Format;
+
+const AFTER_HELP: &str = "\
+Management commands talk to a running server as REALMGATE_ADMIN_USERNAME with REALMGATE_ADMIN_PASSWORD, or as
+whoever ran `realmgate login`.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 conflict, 5 not allowed, 69 server not available.";
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(name = "realmgate", version, about, after_help = AFTER_HELP)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the server
+    Serve(Serve),
+    /// Bring the database to the schema of this version, and end
+    Migrate(Migrate),
+    #[command(flatten)]
+    Manage(Manage),
+}
+
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Settings that differ from the defaults
+    #[arg(long, value_name = "FILE", env = "REALMGATE_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Write the addresses to this file, as JSON, once the server is ready
+    #[arg(long, value_name = "FILE", env = "REALMGATE_READY_FILE")]
+    pub ready_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Migrate {
+    /// Settings that differ from the defaults
+    #[arg(long, value_name = "FILE", env = "REALMGATE_CONFIG")]
+    pub config: Option<PathBuf>,
+}
+
+/// What is done through the admin API.
+#[derive(Debug, Subcommand)]
+pub enum Manage {
+    /// Realms: the tenants
+    Realm(Noun<realm::Verb>),
+    /// Identity sync of a realm: SCIM and its token
+    Scim(Noun<scim::Verb>),
+    /// Custom domains of a realm
+    Domain(Noun<domain::Verb>),
+    /// Sync policy of a realm
+    Policy(Noun<policy::Verb>),
+    /// Sign in, and stay signed in for later commands
+    Login(login::Login),
+    /// Forget what `login` stored
+    Logout(login::Logout),
+}
+
+/// A noun with what may be done to it. The options may stand anywhere after the noun.
+#[derive(Debug, Args)]
+pub struct Noun<V: Subcommand> {
+    #[command(subcommand)]
+    verb: V,
+    #[command(flatten)]
+    server: ServerOption,
+    /// How to answer: for people or for scripts
+    #[arg(long, short, global = true, value_enum, default_value_t, env = "REALMGATE_OUTPUT")]
+    output: Format,
+}
+
+#[derive(Debug, Args)]
+struct ServerOption {
+    /// The server to talk to
+    #[arg(
+        long = "server",
+        value_name = "URL",
+        global = true,
+        env = "REALMGATE_SERVER",
+        default_value = "http://127.0.0.1:8080"
+    )]
+    url: Server,
+}
+
+/// Why a command did not do its work.
+#[derive(Debug)]
+pub struct Failure {
+    exit: Exit,
+    message: String,
+    /// What to do about it.
+    hint: Option<String>,
+}
+
+/// What a script is told. 69 is `EX_UNAVAILABLE` of sysexits.h.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    Failed = 1,
+    Usage = 2,
+    NotFound = 3,
+    Conflict = 4,
+    NotAllowed = 5,
+    Unavailable = 69,
+}
+
+/// Carries out a management command and tells on stdout or stderr what came of it.
+pub async fn run(command: Manage) -> ExitCode {
+    match answer(command).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::from(failure.exit as u8)
+        }
+    }
+}
+
+async fn answer(command: Manage) -> Result<(), Failure> {
+    let (report, format) = match command {
+        Manage::Realm(noun) => (realm::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
+        Manage::Scim(noun) => (scim::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
+        Manage::Domain(noun) => (domain::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
+        Manage::Policy(noun) => (policy::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
+        Manage::Login(login) => (login.run().await?, Format::Table),
+        Manage::Logout(logout) => (logout.run()?, Format::Table),
+    };
+    report.print(format)
+}
+
+impl ServerOption {
+    async fn sign_in(self) -> Result<Client, Failure> {
+        Client::sign_in(self.url).await
+    }
+}
+
+impl Failure {
+    fn new(exit: Exit, message: impl fmt::Display) -> Self {
+        Self { exit, message: message.to_string(), hint: None }
+    }
+
+    /// With advice, unless there is some already.
+    fn hint(mut self, advice: impl Into<String>) -> Self {
+        self.hint.get_or_insert_with(|| advice.into());
+        self
+    }
+
+    /// With advice for this kind of failure; others stay as they are.
+    fn hint_on(self, exit: Exit, advice: impl FnOnce() -> String) -> Self {
+        if self.exit == exit { self.hint(advice()) } else { self }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: {}", output::printable(&self.message))?;
+        self.hint.iter().try_for_each(|hint| write!(f, "\nhint: {hint}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Command, clap::Error> {
+        Arguments::try_parse_from(line.split_whitespace()).map(|arguments| arguments.command)
+    }
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn options_may_stand_after_the_verb_or_before_it() {
+        for line in ["realmgate realm list --output json", "realmgate realm -o json list"] {
+            let Ok(Command::Manage(Manage::Realm(noun))) = parse(line) else { panic!("{line}") };
+            assert_eq!(noun.output, Format::Json);
+        }
+    }
+
+    #[test]
+    fn a_name_that_no_realm_can_have_is_wrong_usage() {
+        let error = parse("realmgate realm show Acme/1").unwrap_err();
+        assert_eq!(error.exit_code(), i32::from(Exit::Usage as u8));
+        assert!(error.to_string().contains("a realm name has 1 to 63"), "{error}");
+    }
+
+    #[test]
+    fn every_command_of_the_manual_is_understood() {
+        for line in [
+            "serve --config a.toml --ready-file b.json",
+            "migrate --config a.toml",
+            "realm create acme --display-name Acme",
+            "realm enable acme",
+            "realm disable acme",
+            "scim enable acme",
+            "scim rotate acme --yes",
+            "scim disable acme",
+            "scim status acme",
+            "domain add acme id.acme.example",
+            "domain remove acme id.acme.example",
+            "domain list acme",
+            "policy show acme",
+            "policy set acme on_delete=purge user_name_follows_email=true",
+            "login --username admin --server https://scim.example.com",
+            "logout",
+        ] {
+            parse(&format!("realmgate {line}")).unwrap_or_else(|e| panic!("{line}: {e}"));
+        }
+    }
+
+    #[test]
+    fn a_failure_ends_with_what_to_do() {
+        let failure = Failure::new(Exit::Conflict, "SCIM is enabled").hint_on(Exit::Conflict, || "rotate".into());
+        assert_eq!(failure.to_string(), "error: SCIM is enabled\nhint: rotate");
+        assert_eq!(failure.hint_on(Exit::Failed, || "give up".into()).hint.as_deref(), Some("rotate"));
+    }
+}

@@ -1,0 +1,102 @@
+//! `realmgate realm`: the tenants.
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::{
+    Exit, Failure,
+    client::Client,
+    output::{Report, Table},
+};
+use crate::model::realm::RealmName;
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Create a realm
+    Create {
+        #[arg(value_parser = RealmName::parse)]
+        name: RealmName,
+        /// What people call it
+        #[arg(long)]
+        display_name: Option<String>,
+    },
+    /// List all realms
+    List,
+    /// Show one realm
+    Show {
+        #[arg(value_parser = RealmName::parse)]
+        name: RealmName,
+    },
+    /// Let a realm's tokens in again
+    Enable {
+        #[arg(value_parser = RealmName::parse)]
+        name: RealmName,
+    },
+    /// Refuse everything that comes for a realm; its users stay
+    Disable {
+        #[arg(value_parser = RealmName::parse)]
+        name: RealmName,
+    },
+}
+
+pub async fn run(verb: Verb, client: &Client) -> Result<Report, Failure> {
+    match verb {
+        Verb::Create { name, display_name } => create(client, &name, display_name).await,
+        Verb::List => list(client).await,
+        Verb::Show { name } => show(client, &name).await,
+        Verb::Enable { name } => set_enabled(client, &name, true).await,
+        Verb::Disable { name } => set_enabled(client, &name, false).await,
+    }
+}
+
+async fn create(client: &Client, name: &RealmName, display_name: Option<String>) -> Result<Report, Failure> {
+    let mut realm = json!({ "realm": name, "enabled": true });
+    if let Some(display_name) = display_name {
+        realm["displayName"] = display_name.into();
+    }
+    let created = client.post("/admin/realms", &realm).await;
+    created.map_err(|e| e.hint_on(Exit::Conflict, || format!("see it with `realmgate realm show {name}`")))?;
+    show(client, name).await
+}
+
+async fn list(client: &Client) -> Result<Report, Failure> {
+    let realms = client.get("/admin/realms").await?;
+    let mut table = Table::new(["REALM", "ENABLED", "SCIM", "NAME", "ID"]);
+    for realm in realms.as_array().into_iter().flatten() {
+        table.row(["realm", "enabled", "scimApiEnabled", "displayName", "id"].map(|key| &realm[key]));
+    }
+    Ok(Report { text: table.to_string(), json: realms })
+}
+
+async fn show(client: &Client, name: &RealmName) -> Result<Report, Failure> {
+    let realm = client.get(&path(name)).await.map_err(|e| missing(e, name))?;
+    Ok(Report { text: facts(&realm).to_string(), json: realm })
+}
+
+async fn set_enabled(client: &Client, name: &RealmName, enabled: bool) -> Result<Report, Failure> {
+    let change = json!({ "realm": name, "enabled": enabled });
+    client.put(&path(name), &change).await.map_err(|e| missing(e, name))?;
+    show(client, name).await
+}
+
+fn facts(realm: &Value) -> Table {
+    Table::of_facts([
+        ("realm", &realm["realm"]),
+        ("id", &realm["id"]),
+        ("name", &realm["displayName"]),
+        ("enabled", &realm["enabled"]),
+        ("SCIM", &realm["scimApiEnabled"]),
+    ])
+}
+
+/// Where the admin API has a realm. Its name needs no escape in a path.
+pub fn path(name: &RealmName) -> String {
+    format!("/admin/realms/{name}")
+}
+
+/// A failure of a command on a realm which may not exist.
+pub fn missing(failure: Failure, name: &RealmName) -> Failure {
+    failure.hint_on(Exit::NotFound, || {
+        format!("`realmgate realm list` shows the realms, `realmgate realm create {name}` makes this one")
+    })
+}

@@ -1,0 +1,124 @@
+//! `realmgate scim`: identity sync of a realm. The token is seen once, here.
+
+use clap::{Args, Subcommand};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{
+    Exit, Failure,
+    client::{Client, decode},
+    output::{Report, Table, confirm, printable},
+    realm,
+};
+use crate::model::realm::RealmName;
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Switch SCIM on and make a token
+    Enable(Target),
+    /// Replace the token; the old one ends at once
+    Rotate {
+        #[command(flatten)]
+        target: Target,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Switch SCIM off; users and groups stay
+    Disable(Target),
+    /// Show base URL and tokens
+    Status(Target),
+}
+
+#[derive(Debug, Args)]
+pub struct Target {
+    #[arg(value_parser = RealmName::parse)]
+    realm: RealmName,
+}
+
+/// What the IdP's admin needs. Never printed but by the command that made it, hence no `Debug`.
+#[derive(Serialize, Deserialize)]
+struct Access {
+    realm: String,
+    base_url: String,
+    token: String,
+}
+
+pub async fn run(verb: Verb, client: &Client) -> Result<Report, Failure> {
+    match verb {
+        Verb::Enable(Target { realm }) => enable(client, &realm).await,
+        Verb::Rotate { target: Target { realm }, yes } => rotate(client, &realm, yes).await,
+        Verb::Disable(Target { realm }) => disable(client, &realm).await,
+        Verb::Status(Target { realm }) => status(client, &realm).await,
+    }
+}
+
+async fn enable(client: &Client, realm: &RealmName) -> Result<Report, Failure> {
+    let answer = client.post(&path(realm, "/enable"), &json!({})).await.map_err(|e| {
+        let hint = || format!("when it is enabled already, `realmgate scim rotate {realm}` makes a new token");
+        realm::missing(e, realm).hint_on(Exit::Conflict, hint)
+    })?;
+    reveal(&decode(answer)?)
+}
+
+async fn rotate(client: &Client, realm: &RealmName, yes: bool) -> Result<Report, Failure> {
+    if !yes {
+        confirm(&format!("The IdP of realm `{realm}` is locked out until it has the new token. Rotate?"))?;
+    }
+    let answer = client.post(&path(realm, "/rotate"), &json!({})).await.map_err(|e| {
+        let hint = || format!("when it is not enabled, `realmgate scim enable {realm}` makes the first token");
+        realm::missing(e, realm).hint_on(Exit::Conflict, hint)
+    })?;
+    reveal(&decode(answer)?)
+}
+
+async fn disable(client: &Client, realm: &RealmName) -> Result<Report, Failure> {
+    client.post(&path(realm, "/disable"), &json!({})).await.map_err(|e| realm::missing(e, realm))?;
+    let text = format!("SCIM is off for realm `{realm}`. Its users and groups stay; its tokens are refused.");
+    Ok(Report { json: json!({ "realm": realm, "enabled": false }), text })
+}
+
+async fn status(client: &Client, realm: &RealmName) -> Result<Report, Failure> {
+    let status = client.get(&path(realm, "")).await.map_err(|e| realm::missing(e, realm))?;
+    let facts = Table::of_facts([
+        ("realm", &status["realm"]),
+        ("enabled", &status["enabled"]),
+        ("base URL", &status["base_url"]),
+    ]);
+    let mut tokens = Table::new(["TOKEN", "CREATED", "EXPIRES", "LAST USED"]);
+    let rows = status["tokens"].as_array().map_or(&[][..], Vec::as_slice);
+    for token in rows {
+        let begin = Value::from(format!("{}…", token["prefix"].as_str().unwrap_or_default()));
+        tokens.row([&begin, &token["created_at"], &token["expires_at"], &token["last_used_at"]]);
+    }
+    let text = if rows.is_empty() { facts.to_string() } else { format!("{facts}\n{tokens}") };
+    Ok(Report { json: status, text })
+}
+
+fn reveal(access: &Access) -> Result<Report, Failure> {
+    let Access { realm, base_url, token } = access;
+    let [realm, base_url, token] = [realm, base_url, token].map(|text| printable(text));
+    let text = format!(
+        "realm     {realm}\nbase URL  {base_url}\ntoken     {token}\n\n\
+         This token is shown only now: give it to the IdP's admin over a safe way, and keep no copy."
+    );
+    let json = serde_json::to_value(access).map_err(|e| Failure::new(Exit::Failed, e))?;
+    Ok(Report { json, text })
+}
+
+fn path(realm: &RealmName, action: &str) -> String {
+    format!("{}/scim{action}", realm::path(realm))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_token_is_told_with_its_base_url_and_nothing_else() {
+        let answer = json!({ "realm": "acme", "base_url": "http://h/scim/v2", "token": "rgs_x", "more": 1 });
+        let report = reveal(&decode(answer).unwrap()).unwrap();
+        assert_eq!(report.json.to_string(), r#"{"realm":"acme","base_url":"http://h/scim/v2","token":"rgs_x"}"#);
+        assert!(report.text.contains("token     rgs_x\n") && report.text.contains("only now"));
+    }
+}

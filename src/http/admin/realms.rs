@@ -1,0 +1,100 @@
+//! Realms, in Keycloak's representation.
+
+use http::{StatusCode, header};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+
+use crate::{
+    http::{
+        Edge,
+        exchange::{Permitted, Reply, empty, json, with_header},
+        failure::{Failure, Result},
+    },
+    model::{admin::Admin, realm::Realm},
+    provision::realms,
+};
+
+/// Realms on a page when the client does not say; Keycloak gives all, so clients do not page here.
+const ALL: i64 = 1_000_000;
+
+/// Keycloak's RealmRepresentation, as far as there is something behind it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Representation<'a> {
+    id: String,
+    realm: &'a str,
+    enabled: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    display_name: Option<&'a str>,
+    /// Keycloak's own switch for inbound SCIM.
+    scim_api_enabled: bool,
+    attributes: Map<String, Value>,
+}
+
+/// What a client may write; fields of Keycloak's that mean nothing here are passed over, as Keycloak does.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Written {
+    realm: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    display_name: Option<Option<String>>,
+    enabled: Option<bool>,
+}
+
+fn given<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(value).map(Some)
+}
+
+pub async fn list(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
+    let number = |name: &str, default| match call.query(name).map(str::parse::<i64>) {
+        None => Ok(default),
+        Some(Ok(number)) if number >= 0 => Ok(number),
+        Some(_) => Err(Failure::Invalid(format!("`{name}` is a number from 0 on"))),
+    };
+    let (first, max) = (number("first", 0)?, number("max", ALL)?);
+    let found = realms::list(&edge.store, call.query("search"), first, max).await?;
+    let representations: Vec<_> = found.iter().map(representation).collect();
+    Ok(json(StatusCode::OK, &representations))
+}
+
+pub async fn create(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
+    let written: Written = body(&call)?;
+    let name = written.realm.ok_or_else(|| Failure::Invalid("`realm` is needed: the name of the new realm".into()))?;
+    let (display_name, enabled) = (written.display_name.flatten(), written.enabled.unwrap_or(true));
+    let realm = realms::create(&edge.store, &name, display_name, enabled, call.at).await?;
+    edge.access.forget();
+    let location = format!("{}/admin/realms/{}", call.base_url, realm.name);
+    Ok(with_header(empty(StatusCode::CREATED), header::LOCATION, &location))
+}
+
+pub async fn get(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
+    let realm = realms::get(&edge.store, call.param("realm")).await?;
+    Ok(json(StatusCode::OK, &representation(&realm)))
+}
+
+pub async fn update(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
+    let written: Written = body(&call)?;
+    let name = call.param("realm");
+    if written.realm.as_deref().is_some_and(|realm| realm != name) {
+        return Err(Failure::Invalid("a realm cannot be renamed: its name is in the URLs which IdPs keep".into()));
+    }
+    realms::update(&edge.store, name, written.display_name, written.enabled, call.at).await?;
+    edge.access.forget();
+    Ok(empty(StatusCode::NO_CONTENT))
+}
+
+fn representation(realm: &Realm) -> Representation<'_> {
+    Representation {
+        id: realm.id.to_string(),
+        realm: realm.name.as_str(),
+        enabled: realm.enabled,
+        display_name: realm.display_name.as_deref(),
+        scim_api_enabled: realm.scim_enabled,
+        attributes: Map::new(),
+    }
+}
+
+/// The body as a `T`; what does not fit is told by name.
+pub(super) fn body<T: DeserializeOwned>(call: &Permitted<Admin>) -> Result<T> {
+    serde_json::from_value(call.json()?).map_err(|error| Failure::Invalid(error.to_string()))
+}

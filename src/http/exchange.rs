@@ -1,0 +1,161 @@
+//! Requests and answers as the handlers see them.
+
+use std::{net::IpAddr, sync::Arc};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{
+    failure::{Failure, Result},
+    route::Route,
+};
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A body on its way: of a request as it arrives, of an answer as it leaves.
+pub type Body = UnsyncBoxBody<Bytes, BoxError>;
+pub type Request = http::Request<Body>;
+pub type Reply = http::Response<Body>;
+
+/// Media type of SCIM (RFC 7644 §8.1).
+pub const SCIM_JSON: HeaderValue = HeaderValue::from_static("application/scim+json");
+pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// Who is at the other end of the connection; an extension of each request.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer {
+    pub address: IpAddr,
+    /// One of the configured proxies: what it forwards is believed.
+    pub trusted: bool,
+}
+
+/// A request whose route is known, before anybody has asked who sent it.
+pub struct Call {
+    pub route: &'static Route,
+    /// What the braces of the route's template stand for, percent-decoded.
+    pub params: Vec<(&'static str, String)>,
+    pub method: Method,
+    pub uri: Uri,
+    pub headers: HeaderMap,
+    pub body: Body,
+    /// The host by which the client came, with the port if it gave one.
+    pub authority: Option<String>,
+    pub request_id: Arc<str>,
+    /// When the request came in, to the millisecond.
+    pub at: Timestamp,
+}
+
+/// A call whose caller is known: an IdP's [`Scope`](crate::model::Scope), an operator, or anyone where the route says
+/// so. Only `layer::authenticate` makes one, and handlers take nothing else, so an open door does not compile.
+#[derive(Clone)]
+pub struct Permitted<C> {
+    pub(super) caller: C,
+    pub(super) ask: Arc<Ask>,
+}
+
+/// What a handler reads of a request.
+pub struct Ask {
+    pub method: Method,
+    pub params: Vec<(&'static str, String)>,
+    pub query: Vec<(String, String)>,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    pub at: Timestamp,
+    /// URL of the surface that the request came to: the SCIM base URL, or the platform's. No slash at its end.
+    pub base_url: String,
+}
+
+impl Call {
+    /// The realm which the path names, if it names one.
+    pub fn realm(&self) -> Option<&str> {
+        self.params.iter().find(|(name, _)| *name == "realm").map(|(_, value)| value.as_str())
+    }
+}
+
+impl<C> Permitted<C> {
+    pub fn caller(&self) -> &C {
+        &self.caller
+    }
+}
+
+impl<C> std::ops::Deref for Permitted<C> {
+    type Target = Ask;
+
+    fn deref(&self) -> &Ask {
+        &self.ask
+    }
+}
+
+impl Ask {
+    /// What `{name}` of the template stands for; empty if the template has no such name.
+    pub fn param(&self, name: &str) -> &str {
+        self.params.iter().find(|(key, _)| *key == name).map_or("", |(_, value)| value)
+    }
+
+    /// A parameter of the query, its name compared as it is. The first of several wins.
+    pub fn query(&self, name: &str) -> Option<&str> {
+        self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    pub fn header(&self, name: HeaderName) -> Option<&str> {
+        text(&self.headers, name)
+    }
+
+    /// The body as a JSON object.
+    pub fn json(&self) -> Result<Value> {
+        let media_type = self.header(header::CONTENT_TYPE).unwrap_or_default();
+        let essence = media_type.split(';').next().unwrap_or_default().trim();
+        let known = ["", "application/scim+json", "application/json"].iter().any(|m| essence.eq_ignore_ascii_case(m));
+        let plain = self.header(header::CONTENT_ENCODING).is_none_or(|e| e.eq_ignore_ascii_case("identity"));
+        if !known || !plain {
+            return Err(Failure::MediaType);
+        }
+        Ok(crate::scim::json::parse(&self.body)?)
+    }
+}
+
+/// A header's value, if it is there and text.
+pub fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// The pairs of a query or a form (`application/x-www-form-urlencoded`).
+pub fn pairs(encoded: &str) -> Vec<(String, String)> {
+    form_urlencoded::parse(encoded.as_bytes()).into_owned().collect()
+}
+
+pub fn body_of(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// An answer with a body.
+pub fn reply(status: StatusCode, media_type: HeaderValue, body: impl Into<Bytes>) -> Reply {
+    let mut reply = Reply::new(body_of(body));
+    *reply.status_mut() = status;
+    reply.headers_mut().insert(header::CONTENT_TYPE, media_type);
+    reply
+}
+
+/// An answer of the admin API.
+pub fn json(status: StatusCode, body: &impl serde::Serialize) -> Reply {
+    // Values of ours have text keys and no way to fail.
+    reply(status, JSON, serde_json::to_vec(body).unwrap_or_default())
+}
+
+/// An answer without a body.
+pub fn empty(status: StatusCode) -> Reply {
+    let mut reply = Reply::new(body_of(Bytes::new()));
+    *reply.status_mut() = status;
+    reply
+}
+
+/// Adds a header whose value we made ourselves; one that HTTP does not allow is left out.
+pub fn with_header(mut reply: Reply, name: HeaderName, value: &str) -> Reply {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        reply.headers_mut().insert(name, value);
+    }
+    reply
+}

@@ -1,0 +1,86 @@
+//! Every way in which a request can end without its answer. A status is chosen in `layer::rescue`, and only there.
+
+use crate::{
+    access::{self, operator::Refusal},
+    provision, scim, store,
+};
+
+pub type Result<T, E = Failure> = std::result::Result<T, E>;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    #[error("there is nothing at this path")]
+    NoRoute,
+    /// The path is one that no client of ours would write: empty or dot segments, encoded slashes, broken encoding.
+    #[error("the path is not in its normal form: no empty or dot segments, no encoded slashes")]
+    OddPath,
+    #[error("a request names exactly one host")]
+    OddHost,
+    /// What is allowed instead.
+    #[error("this method is not allowed here; allowed: {0}")]
+    Method(String),
+    #[error("send application/scim+json or application/json")]
+    MediaType,
+    /// The limit in bytes.
+    #[error("the body is larger than {0} bytes")]
+    TooLarge(usize),
+    #[error("the body did not arrive in time")]
+    SlowBody,
+    #[error("the body ended before it was complete")]
+    BrokenBody,
+    #[error("{0}")]
+    Invalid(String),
+    #[error("discovery cannot be filtered: read it without `filter`")]
+    FilteredDiscovery,
+    #[error(transparent)]
+    Denied(#[from] access::Denied),
+    /// An operator who is not known, or no longer.
+    #[error("{0}")]
+    NotAnOperator(&'static str),
+    /// An answer of the token endpoint (RFC 6749 §5.2).
+    #[error("{description}")]
+    Grant { error: &'static str, description: String },
+    #[error(transparent)]
+    Verb(#[from] provision::Error),
+    /// Too many requests are in flight.
+    #[error("too many requests are in flight, try again in a moment")]
+    Busy,
+    #[error("the request took too long")]
+    TimedOut,
+    #[error("something unforeseen happened; it is in the log under this request's id")]
+    Panicked,
+}
+
+impl From<scim::error::Error> for Failure {
+    fn from(error: scim::error::Error) -> Self {
+        Failure::Verb(error.into())
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::InvalidGrant(description) => {
+                Failure::Grant { error: "invalid_grant", description: description.to_owned() }
+            }
+            Refusal::Unavailable(error) => error.into(),
+        }
+    }
+}
+
+impl From<store::error::Error> for Failure {
+    fn from(error: store::error::Error) -> Self {
+        Failure::Verb(error.into())
+    }
+}
+
+impl Failure {
+    /// Has the realm moved on since the caller was let in? Then nothing has happened, and asking again is right.
+    pub fn is_stale(&self) -> bool {
+        matches!(
+            self,
+            Failure::Verb(provision::Error::Store(store::error::Error::Stale))
+                | Failure::Denied(access::Denied::Store(store::error::Error::Stale))
+        )
+    }
+}

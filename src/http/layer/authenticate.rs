@@ -1,0 +1,193 @@
+//! Who calls: the only maker of a [`Permitted`]. The body is read after the verdict, so a stranger sends none, and if
+//! the realm moves on while the handler works, the caller is asked anew and the handler begins again.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use http_body::Body as _;
+use http_body_util::BodyExt;
+use tower::{Layer, Service};
+
+use super::realm::InRealm;
+use crate::{
+    access::{caller::bearer, operator::Refusal},
+    http::{
+        Edge,
+        exchange::{Ask, Body, Call, Permitted, Reply, pairs, text},
+        failure::Failure,
+        route::{self, Anyone, Answer, Bound},
+    },
+    model::{Scope, admin::Admin},
+    telemetry::{self, Authentication},
+};
+
+/// How often a realm may move on under a request before the client is told to come back.
+const TRIES: usize = 5;
+
+macro_rules! layers {
+    ($($(#[$doc:meta])* $layer:ident: $name:ident),* $(,)?) => {$(
+        $(#[$doc])*
+        pub fn $layer<S>(edge: &Edge) -> impl Layer<S, Service = $name<S>> + Clone + use<S> {
+            let edge = edge.clone();
+            tower::layer::layer_fn(move |inner| $name { edge: edge.clone(), inner })
+        }
+
+        #[derive(Clone)]
+        pub struct $name<S> {
+            edge: Edge,
+            inner: S,
+        }
+    )*};
+}
+
+layers! {
+    /// `InRealm<Call>` -> `Bound<Scope>`: the IdP's side of the realm.
+    scim_client: ScimClient,
+    /// `Call` -> `Bound<Admin>`: an operator.
+    operator: Operator,
+    /// `Call` -> `Bound<Anyone>`: whoever it is.
+    anyone: AnyoneAtAll,
+}
+
+impl<S> Service<InRealm<Call>> for ScimClient<S>
+where
+    S: Service<Bound<Scope>, Response = Reply, Error = Failure, Future = Answer> + Clone + Send + 'static,
+{
+    type Response = Reply;
+    type Error = Failure;
+    type Future = Answer;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, InRealm { mut place, request: mut call }: InRealm<Call>) -> Self::Future {
+        let (edge, mut inner) = (self.edge.clone(), self.inner.clone());
+        Box::pin(async move {
+            let (route, mut ask) = (call.route, None);
+            let mut tries = 0;
+            loop {
+                tries += 1;
+                let answer = async {
+                    let authorization = text(&call.headers, http::header::AUTHORIZATION);
+                    let (at, id) = (call.at, call.request_id.clone());
+                    let scope = edge.access.scim_client(&place, authorization, at, id).await?;
+                    if ask.is_none() {
+                        let base_url = scim_base(&edge, &place);
+                        ask = Some(Arc::new(read(&mut call, &edge, base_url).await?));
+                    }
+                    let Some(ask) = ask.clone() else { return Err(Failure::BrokenBody) };
+                    telemetry::authentication(Authentication::Accepted);
+                    inner.call(Bound { route, call: Permitted { caller: scope, ask } }).await
+                };
+                match answer.await {
+                    Err(failure) if failure.is_stale() && tries < TRIES => {
+                        edge.access.forget();
+                        place = edge.access.place(call.authority.as_deref(), call.realm()).await?;
+                    }
+                    answer => return answer,
+                }
+            }
+        })
+    }
+}
+
+impl<S> Service<Call> for Operator<S>
+where
+    S: Service<Bound<Admin>, Response = Reply, Error = Failure, Future = Answer> + Clone + Send + 'static,
+{
+    type Response = Reply;
+    type Error = Failure;
+    type Future = Answer;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut call: Call) -> Self::Future {
+        let (edge, mut inner) = (self.edge.clone(), self.inner.clone());
+        Box::pin(async move {
+            let authorization = text(&call.headers, http::header::AUTHORIZATION);
+            let token = bearer(authorization).map_err(|_| Failure::NotAnOperator("HTTP 401 Unauthorized"))?;
+            let caller = edge.operators.verify(token).await.map_err(|refusal| match refusal {
+                Refusal::InvalidGrant(_) => Failure::NotAnOperator("HTTP 401 Unauthorized"),
+                Refusal::Unavailable(error) => error.into(),
+            })?;
+            let base_url = edge.settings.public_url.clone();
+            let ask = Arc::new(read(&mut call, &edge, base_url).await?);
+            inner.call(Bound { route: call.route, call: Permitted { caller, ask } }).await
+        })
+    }
+}
+
+impl<S> Service<Call> for AnyoneAtAll<S>
+where
+    S: Service<Bound<Anyone>, Response = Reply, Error = Failure, Future = Answer> + Clone + Send + 'static,
+{
+    type Response = Reply;
+    type Error = Failure;
+    type Future = Answer;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut call: Call) -> Self::Future {
+        let (edge, mut inner) = (self.edge.clone(), self.inner.clone());
+        Box::pin(async move {
+            let base_url = edge.settings.public_url.clone();
+            let ask = Arc::new(read(&mut call, &edge, base_url).await?);
+            inner.call(Bound { route: call.route, call: Permitted { caller: Anyone, ask } }).await
+        })
+    }
+}
+
+/// The SCIM base URL as the client wrote it: the custom domain it came by, else the platform's own.
+fn scim_base(edge: &Edge, place: &crate::access::realm::Place) -> String {
+    let public_url = &edge.settings.public_url;
+    match &place.authority {
+        None => format!("{public_url}/realms/{}/scim/v2", place.name),
+        Some(authority) => {
+            let scheme = public_url.split("://").next().unwrap_or("https");
+            format!("{scheme}://{authority}/realms/{}/scim/v2", place.name)
+        }
+    }
+}
+
+/// Takes the body, no more of it and no longer than the limits allow, and what else a handler reads.
+async fn read(call: &mut Call, edge: &Edge, base_url: String) -> Result<Ask, Failure> {
+    let body = std::mem::take(&mut call.body);
+    Ok(Ask {
+        method: call.method.clone(),
+        params: call.params.clone(),
+        query: pairs(route::query(&call.uri)),
+        headers: call.headers.clone(),
+        body: collected(body, edge.settings.body, edge.settings.body_timeout).await?,
+        at: call.at,
+        base_url,
+    })
+}
+
+async fn collected(body: Body, limit: usize, time: Duration) -> Result<Bytes, Failure> {
+    // A client which says how much it will send is refused before it sends it.
+    if body.size_hint().lower() > limit as u64 {
+        return Err(Failure::TooLarge(limit));
+    }
+    tokio::time::timeout(time, gathered(body, limit)).await.unwrap_or(Err(Failure::SlowBody))
+}
+
+async fn gathered(mut body: Body, limit: usize) -> Result<Bytes, Failure> {
+    let mut bytes = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| Failure::BrokenBody)?.into_data() else { continue };
+        if bytes.len() + data.len() > limit {
+            return Err(Failure::TooLarge(limit));
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(bytes.freeze())
+}

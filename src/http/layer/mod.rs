@@ -1,0 +1,7 @@
+//! The layers of the stack, one file each: what it does, where it stands and why.
+
+pub mod authenticate;
+pub mod bounds;
+pub mod realm;
+pub mod rescue;
+pub mod trace;

@@ -1,0 +1,82 @@
+//! The edge: from a connection to a verb, and from what it says to an answer.
+//!
+//! Lives here: the stack, the route tables, reading and rendering. Thin: a handler reads, calls one verb, renders.
+//! Not here: what a verb means (`provision`), who may call it (`access`), SQL.
+//! To add a route: a line in the table of its surface, and its handler.
+
+pub mod admin;
+pub mod exchange;
+pub mod failure;
+pub mod layer;
+pub mod oidc;
+pub mod ops;
+pub mod route;
+pub mod scim;
+pub mod server;
+
+use std::{sync::Arc, time::Duration};
+
+use tower::{Layer, ServiceBuilder, util::BoxCloneSyncService};
+
+use crate::{
+    access::{Access, operator::Operators},
+    store::Store,
+};
+use exchange::{Reply, Request};
+use layer::{authenticate, bounds, realm, rescue, trace};
+use route::{Dispatch, Table};
+
+/// What the handlers stand on. One for the whole process.
+#[derive(Clone)]
+pub struct Edge {
+    pub store: Store,
+    pub access: Access,
+    pub operators: Operators,
+    pub settings: Arc<Settings>,
+}
+
+/// What the configuration says of the edge.
+#[derive(Debug)]
+pub struct Settings {
+    /// Scheme and authority by which the platform is known, without a slash at its end. `meta.location` and base URLs
+    /// are made of it, never of what a client says.
+    pub public_url: String,
+    /// Largest body in bytes.
+    pub body: usize,
+    pub body_timeout: Duration,
+    pub request_timeout: Duration,
+    pub max_requests_in_flight: usize,
+    pub page_default: i64,
+    pub page_max: i64,
+}
+
+/// A service whose requests were routed, and whose failures have become answers.
+pub type Gateway = BoxCloneSyncService<Request, Reply, std::convert::Infallible>;
+
+/// The way of a request, outermost first.
+pub fn gateway(edge: &Edge) -> Gateway {
+    let table = Table::new(scim::routes().into_iter().chain(admin::routes()).chain(oidc::routes()));
+    let settings = &edge.settings;
+
+    let scim = ServiceBuilder::new()
+        .layer(realm::layer(&edge.access)) //           Call -> InRealm<Call>: from path and host
+        .layer(authenticate::scim_client(edge)) //      InRealm<Call> -> Permitted<Scope>: no body is read before
+        .service(route::Scim::new(edge));
+    let admin = ServiceBuilder::new()
+        .layer(realm::platform_only(&edge.access)) //   a customer's domain does not lead to the operators
+        .layer(authenticate::operator(edge)) //         Call -> Permitted<Admin>
+        .service(route::Admin::new(edge));
+    let open = ServiceBuilder::new()
+        .layer(realm::platform_only(&edge.access))
+        .layer(authenticate::anyone(edge)) //           Call -> Permitted<Anyone>: the body, within its limits
+        .service(route::Open::new(edge));
+
+    let stack = ServiceBuilder::new()
+        .layer(route::layer(table)) //                  Request -> Routed: pure, so that all below know the route
+        .layer(BoxCloneSyncService::layer()) //         deep stack types cost the compiler dearly
+        .layer(trace::layer()) //                       sees every answer, also the rescued ones
+        .layer(rescue::layer()) //                      below it failures are values, above it only answers
+        .layer(bounds::layer(settings.request_timeout, settings.max_requests_in_flight)) // never a hang
+        .service(Dispatch { scim, admin, open });
+    BoxCloneSyncService::layer().layer(stack)
+}

@@ -1,0 +1,59 @@
+//! What the management listener serves: health, for whoever restarts and balances, and metrics.
+
+use std::sync::Arc;
+
+use http::{Method, StatusCode, header};
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde_json::json;
+use tokio::sync::watch;
+
+use super::exchange::{Reply, Request, empty, json, reply, with_header};
+use crate::{store::Store, telemetry};
+
+/// How far the process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    Starting,
+    Serving,
+    /// SIGTERM was seen: what is under way is finished, nothing new is taken.
+    Draining,
+}
+
+#[derive(Clone)]
+pub struct Ops {
+    pub store: Store,
+    pub phase: watch::Receiver<Phase>,
+    pub metrics: Arc<PrometheusHandle>,
+}
+
+impl Ops {
+    pub fn answer(&self, request: &Request) -> Reply {
+        if request.method() != Method::GET && request.method() != Method::HEAD {
+            return with_header(empty(StatusCode::METHOD_NOT_ALLOWED), header::ALLOW, "GET, HEAD");
+        }
+        let phase = *self.phase.borrow();
+        let database = self.store.pulse().is_alive();
+        match request.uri().path() {
+            // Alive is the process, whatever is the matter with its surroundings: a restart would not help.
+            "/health/live" => health(true, &[]),
+            "/health/started" => health(phase != Phase::Starting, &[]),
+            "/health/ready" | "/health" => {
+                health(phase == Phase::Serving && database, &[("database", database), ("serving", phase == Phase::Serving)])
+            }
+            "/metrics" => {
+                let status = self.store.pool_status();
+                telemetry::store_pool(status.available, status.size.saturating_sub(status.available));
+                reply(StatusCode::OK, http::HeaderValue::from_static("text/plain; version=0.0.4"), self.metrics.render())
+            }
+            _ => empty(StatusCode::NOT_FOUND),
+        }
+    }
+}
+
+/// The form which Keycloak's health endpoints answer.
+fn health(up: bool, checks: &[(&str, bool)]) -> Reply {
+    let word = |up| if up { "UP" } else { "DOWN" };
+    let checks: Vec<_> = checks.iter().map(|(name, up)| json!({ "name": name, "status": word(*up) })).collect();
+    let status = if up { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    json(status, &json!({ "status": word(up), "checks": checks }))
+}

@@ -1,0 +1,348 @@
+//! The route table: path, method, and who the caller must be, in one line each. What is not in it does not exist.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, LazyLock},
+    task::{Context, Poll},
+};
+
+use http::{HeaderName, Method, Uri, header};
+use jiff::{Timestamp, Unit};
+use tower::{Layer, Service};
+use uuid::Uuid;
+
+use super::{
+    Edge,
+    exchange::{Call, Peer, Permitted, Reply, Request, text},
+    failure::{Failure, Result},
+};
+use crate::model::{Scope, admin::Admin as Operator};
+
+pub type Answer<E = Failure> = Pin<Box<dyn Future<Output = Result<Reply, E>> + Send>>;
+
+/// A handler of calls whose caller is a `C`.
+pub type Handler<C> = Box<dyn Fn(Edge, Permitted<C>) -> Answer + Send + Sync>;
+
+/// Nobody was asked for: the caller of an open route.
+#[derive(Debug, Clone, Copy)]
+pub struct Anyone;
+
+/// Who the caller must be, and what answers then.
+pub enum Endpoint {
+    /// The IdP's side of a realm.
+    Scim(Handler<Scope>),
+    /// An operator of the `master` realm.
+    Admin(Handler<Operator>),
+    Open(Handler<Anyone>),
+}
+
+/// A line of the table.
+pub struct Route {
+    pub method: Method,
+    /// The template, which is also the metrics' label.
+    pub path: &'static str,
+    pub endpoint: Endpoint,
+}
+
+/// Makes an endpoint of an async handler: `scim(users::get)`.
+pub fn scim<F, A>(handler: F) -> Endpoint
+where
+    F: Fn(Edge, Permitted<Scope>) -> A + Send + Sync + 'static,
+    A: Future<Output = Result<Reply>> + Send + 'static,
+{
+    Endpoint::Scim(Box::new(move |edge, call| Box::pin(handler(edge, call))))
+}
+
+/// Makes an endpoint for operators.
+pub fn admin<F, A>(handler: F) -> Endpoint
+where
+    F: Fn(Edge, Permitted<Operator>) -> A + Send + Sync + 'static,
+    A: Future<Output = Result<Reply>> + Send + 'static,
+{
+    Endpoint::Admin(Box::new(move |edge, call| Box::pin(handler(edge, call))))
+}
+
+/// Makes an endpoint for anyone.
+pub fn open<F, A>(handler: F) -> Endpoint
+where
+    F: Fn(Edge, Permitted<Anyone>) -> A + Send + Sync + 'static,
+    A: Future<Output = Result<Reply>> + Send + 'static,
+{
+    Endpoint::Open(Box::new(move |edge, call| Box::pin(handler(edge, call))))
+}
+
+pub fn route(method: Method, path: &'static str, endpoint: Endpoint) -> Route {
+    Route { method, path, endpoint }
+}
+
+/// All routes of the public listener.
+pub struct Table {
+    paths: matchit::Router<Vec<&'static Route>>,
+}
+
+impl Table {
+    /// Made once for the life of the process, which is why its routes may live as long.
+    ///
+    /// # Panics
+    /// If two templates cannot stand beside each other: a mistake in the table, seen by the first test.
+    pub fn new(routes: impl Iterator<Item = Route>) -> Self {
+        let mut by_path: HashMap<&'static str, Vec<&'static Route>> = HashMap::new();
+        for route in routes {
+            let route: &'static Route = Box::leak(Box::new(route));
+            by_path.entry(route.path).or_default().push(route);
+        }
+        let mut paths = matchit::Router::new();
+        for (path, routes) in by_path {
+            paths.insert(path, routes).expect("templates do not collide");
+        }
+        Self { paths }
+    }
+
+    fn find(&self, method: &Method, path: &str) -> Result<(&'static Route, Vec<(&'static str, String)>)> {
+        if is_odd(path) {
+            return Err(Failure::OddPath);
+        }
+        // A slash at the end is how some clients write a collection.
+        let path = if path.len() > 1 { path.strip_suffix('/').unwrap_or(path) } else { path };
+        let found = self.paths.at(path).map_err(|_| Failure::NoRoute)?;
+        let Some(route) = found.value.iter().find(|route| route.method == *method).copied() else {
+            let allowed: Vec<&str> = found.value.iter().map(|route| route.method.as_str()).collect();
+            return Err(Failure::Method(allowed.join(", ")));
+        };
+        let names = route.path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));
+        let mut params = Vec::with_capacity(2);
+        for name in names {
+            params.push((name, decoded(found.params.get(name).unwrap_or_default())?));
+        }
+        Ok((route, params))
+    }
+}
+
+/// Empty and dot segments, in plain or encoded, and encoded slashes: what one server reads differently from the next.
+fn is_odd(path: &str) -> bool {
+    let path = path.strip_suffix('/').unwrap_or(path);
+    let mut segments = path.split('/').skip(1);
+    segments.any(|segment| {
+        let lower = segment.to_ascii_lowercase();
+        let plain = lower.replace("%2e", ".");
+        plain.is_empty() || plain == "." || plain == ".." || ["%2f", "%5c", "\\"].iter().any(|odd| lower.contains(odd))
+    }) && !path.is_empty()
+}
+
+/// Percent-decodes a segment; control characters have no business in it.
+fn decoded(segment: &str) -> Result<String> {
+    let decoded = percent_encoding::percent_decode_str(segment).decode_utf8().map_err(|_| Failure::OddPath)?;
+    if decoded.chars().any(char::is_control) { Err(Failure::OddPath) } else { Ok(decoded.into_owned()) }
+}
+
+/// A request and where it goes, or why it goes nowhere.
+pub struct Routed {
+    pub call: Result<Call>,
+    pub method: Method,
+    /// The template, or a word for what has none.
+    pub label: &'static str,
+    pub speaks: Speaks,
+    pub request_id: Arc<str>,
+}
+
+/// The format of failures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speaks {
+    Scim,
+    /// Keycloak's `{"error", "errorMessage"}`.
+    Admin,
+    /// RFC 6749 §5.2.
+    OAuth,
+}
+
+/// Routes a request: pure, and so the outermost layer.
+pub fn layer(table: Table) -> impl Layer<Dispatched, Service = Router> + Clone + Send + Sync {
+    let table = Arc::new(table);
+    tower::layer::layer_fn(move |inner| Router { table: table.clone(), inner })
+}
+
+/// What stands below the router.
+pub type Dispatched = tower::util::BoxCloneSyncService<Routed, Reply, std::convert::Infallible>;
+
+#[derive(Clone)]
+pub struct Router {
+    table: Arc<Table>,
+    inner: Dispatched,
+}
+
+static FORWARDED_HOST: LazyLock<HeaderName> = LazyLock::new(|| HeaderName::from_static("x-forwarded-host"));
+static REQUEST_ID: LazyLock<HeaderName> = LazyLock::new(|| HeaderName::from_static("x-request-id"));
+
+impl Service<Request> for Router {
+    type Response = Reply;
+    type Error = std::convert::Infallible;
+    type Future = <Dispatched as Service<Routed>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let request_id = request_id(&request);
+        let method = request.method().clone();
+        let path = request.uri().path();
+        let speaks = match path {
+            path if path.contains("/scim/") => Speaks::Scim,
+            path if path.contains("/protocol/openid-connect/") => Speaks::OAuth,
+            _ => Speaks::Admin,
+        };
+        let found = self.table.find(&method, path);
+        let label = found.as_ref().map_or("none", |(route, _)| route.path);
+        let call = found.and_then(|(route, params)| {
+            let authority = authority(&request)?;
+            let (parts, body) = request.into_parts();
+            let at = Timestamp::now().round(Unit::Millisecond).unwrap_or_else(|_| Timestamp::now());
+            let (method, uri, headers) = (parts.method, parts.uri, parts.headers);
+            Ok(Call { route, params, method, uri, headers, body, authority, request_id: request_id.clone(), at })
+        });
+        self.inner.call(Routed { call, method, label, speaks, request_id })
+    }
+}
+
+/// The client's own id if it is well-formed, else one of ours. It comes back in the answer.
+fn request_id(request: &Request) -> Arc<str> {
+    let well_formed =
+        |id: &&str| (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b));
+    match text(request.headers(), REQUEST_ID.clone()).filter(well_formed) {
+        Some(id) => id.into(),
+        None => Uuid::now_v7().to_string().into(),
+    }
+}
+
+/// The host of a request: from the request itself, or from a proxy that the configuration names.
+fn authority(request: &Request) -> Result<Option<String>> {
+    let trusted = request.extensions().get::<Peer>().is_some_and(|peer| peer.trusted);
+    if trusted && let Some(forwarded) = text(request.headers(), FORWARDED_HOST.clone()) {
+        return Ok(Some(forwarded.trim().to_owned()));
+    }
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let host = hosts.next().map(|host| host.to_str().map_err(|_| Failure::OddHost)).transpose()?;
+    if hosts.next().is_some() {
+        return Err(Failure::OddHost);
+    }
+    let of_uri = request.uri().authority().map(http::uri::Authority::as_str);
+    match (of_uri, host) {
+        (Some(uri), Some(host)) if !uri.eq_ignore_ascii_case(host) => Err(Failure::OddHost),
+        (Some(host), _) | (None, Some(host)) => {
+            let host = host.parse::<http::uri::Authority>().map_err(|_| Failure::OddHost)?;
+            Ok(Some(host.as_str().to_owned()))
+        }
+        (None, None) => Ok(None),
+    }
+}
+
+/// The query's text.
+pub fn query(uri: &Uri) -> &str {
+    uri.query().unwrap_or_default()
+}
+
+/// Sends a routed call to the stack of whoever its route wants to see.
+#[derive(Clone)]
+pub struct Dispatch<S, A, O> {
+    pub scim: S,
+    pub admin: A,
+    pub open: O,
+}
+
+impl<S, A, O> Service<Routed> for Dispatch<S, A, O>
+where
+    S: Service<Call, Response = Reply, Error = Failure, Future = Answer> + Clone + Send + 'static,
+    A: Service<Call, Response = Reply, Error = Failure, Future = Answer> + Clone + Send + 'static,
+    O: Service<Call, Response = Reply, Error = Failure, Future = Answer> + Clone + Send + 'static,
+{
+    type Response = Reply;
+    type Error = Failure;
+    type Future = Answer;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, routed: Routed) -> Self::Future {
+        match routed.call {
+            Err(failure) => Box::pin(std::future::ready(Err(failure))),
+            Ok(call) => match &call.route.endpoint {
+                Endpoint::Scim(_) => self.scim.call(call),
+                Endpoint::Admin(_) => self.admin.call(call),
+                Endpoint::Open(_) => self.open.call(call),
+            },
+        }
+    }
+}
+
+/// A permitted call and the route which says what answers it.
+pub struct Bound<C> {
+    pub route: &'static Route,
+    pub call: Permitted<C>,
+}
+
+macro_rules! foot {
+    ($($(#[$doc:meta])* $name:ident: $caller:ty => $variant:ident),* $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Clone)]
+        pub struct $name {
+            edge: Edge,
+        }
+
+        impl $name {
+            pub fn new(edge: &Edge) -> Self {
+                Self { edge: edge.clone() }
+            }
+        }
+
+        impl Service<Bound<$caller>> for $name {
+            type Response = Reply;
+            type Error = Failure;
+            type Future = Answer;
+
+            fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<()>> {
+                Poll::Ready(Ok(()))
+            }
+
+            fn call(&mut self, bound: Bound<$caller>) -> Self::Future {
+                match &bound.route.endpoint {
+                    Endpoint::$variant(handler) => handler(self.edge.clone(), bound.call),
+                    // `Dispatch` sends only what belongs here; whatever else there is has no answer here.
+                    _ => Box::pin(std::future::ready(Err(Failure::NoRoute))),
+                }
+            }
+        }
+    )*};
+}
+
+foot! {
+    /// The foot of the SCIM stack: calls the handler.
+    Scim: Scope => Scim,
+    /// The foot of the operators' stack.
+    Admin: Operator => Admin,
+    /// The foot of the open stack.
+    Open: Anyone => Open,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_has_one_reading_or_none() {
+        for plain in ["/", "/a", "/a/b", "/a/", "/a/b.c", "/a/%20", "/a/..."] {
+            assert!(!is_odd(plain), "{plain}");
+        }
+        for odd in ["//", "/a//b", "/a/./b", "/a/../b", "/a/%2e%2E/b", "/a%2Fb", "/a%5cb", "/a/b//"] {
+            assert!(is_odd(odd), "{odd}");
+        }
+    }
+
+    #[test]
+    fn a_segment_is_decoded_once_and_holds_no_control_characters() {
+        assert_eq!(decoded("a%20b%2520").unwrap(), "a b%20");
+        assert!(decoded("a%0d%0ab").is_err() && decoded("%ff").is_err() && decoded("%00").is_err());
+    }
+}

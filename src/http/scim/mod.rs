@@ -1,0 +1,45 @@
+//! SCIM at the edge: the route table, discovery, and how resources are read and rendered.
+//!
+//! Each route exists twice: below `/realms/{realm}/scim/v2`, and below `/scim/v2` for a custom domain, which implies
+//! the realm.
+
+mod discovery;
+mod groups;
+mod render;
+mod users;
+
+use http::Method;
+
+use super::route::{Route, route, scim};
+
+/// The route table.
+pub fn routes() -> Vec<Route> {
+    macro_rules! both {
+        ($($method:ident $path:literal => $handler:path),* $(,)?) => {
+            vec![$(
+                route(Method::$method, concat!("/realms/{realm}/scim/v2", $path), scim($handler)),
+                route(Method::$method, concat!("/scim/v2", $path), scim($handler)),
+            )*]
+        };
+    }
+    both![
+        GET "/Users" => users::list,
+        POST "/Users" => users::create,
+        GET "/Users/{id}" => users::get,
+        PUT "/Users/{id}" => users::replace,
+        PATCH "/Users/{id}" => users::patch,
+        DELETE "/Users/{id}" => users::delete,
+        GET "/Groups" => groups::list,
+        POST "/Groups" => groups::create,
+        GET "/Groups/{id}" => groups::get,
+        PUT "/Groups/{id}" => groups::replace,
+        PATCH "/Groups/{id}" => groups::patch,
+        DELETE "/Groups/{id}" => groups::delete,
+        GET "/ServiceProviderConfig" => discovery::service_provider_config,
+        GET "/ResourceTypes" => discovery::resource_types,
+        GET "/ResourceTypes/{id}" => discovery::resource_type,
+        GET "/Schemas" => discovery::schemas,
+        GET "/Schemas/{id}" => discovery::schema,
+    ]
+}
+

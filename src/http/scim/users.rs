@@ -1,0 +1,67 @@
+//! `/Users`: read, call one verb, render.
+
+use http::{StatusCode, header};
+
+use super::render::{self, Asked, Rendered};
+use crate::{
+    http::{
+        Edge,
+        exchange::{Permitted, Reply, empty, with_header},
+        failure::Result,
+    },
+    model::{Scope, user::User},
+    provision::{IfMatch, users},
+    scim::{patch, schema::ResourceType},
+};
+
+pub async fn create(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
+    let asked = Asked::of(&call)?;
+    let user = users::create(&edge.store, call.caller(), call.json()?).await?;
+    let rendered = rendered(&call, &asked, &user);
+    let location = rendered.location.clone();
+    Ok(with_header(rendered.reply(StatusCode::CREATED), header::LOCATION, &location))
+}
+
+pub async fn get(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
+    let asked = Asked::of(&call)?;
+    let user = users::get(&edge.store, call.caller(), call.param("id"), &groups_url(&call)).await?;
+    Ok(rendered(&call, &asked, &user).reply_unless_known(&call))
+}
+
+pub async fn list(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
+    let asked = Asked::for_list(&call, &edge.settings)?;
+    let groups_url = asked.projection.includes("groups").then(|| groups_url(&call));
+    let (filter, page) = (asked.filter.as_ref(), asked.page);
+    let (found, total) = users::list(&edge.store, call.caller(), filter, page, groups_url.as_deref()).await?;
+    Ok(render::list(total, page, found.iter().map(|user| rendered(&call, &asked, user))))
+}
+
+pub async fn replace(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
+    let (asked, if_match) = (Asked::of(&call)?, IfMatch(call.header(header::IF_MATCH)));
+    let (id, body, groups_url) = (call.param("id"), call.json()?, groups_url(&call));
+    let user = users::replace(&edge.store, call.caller(), id, body, if_match, &groups_url).await?;
+    Ok(rendered(&call, &asked, &user).reply(StatusCode::OK))
+}
+
+pub async fn patch(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
+    let (asked, if_match) = (Asked::of(&call)?, IfMatch(call.header(header::IF_MATCH)));
+    let operations = patch::parse(call.json()?, &render::admission(&call))?;
+    let (id, groups_url) = (call.param("id"), groups_url(&call));
+    let user = users::patch(&edge.store, call.caller(), id, &operations, if_match, &groups_url).await?;
+    Ok(rendered(&call, &asked, &user).reply(StatusCode::OK))
+}
+
+pub async fn delete(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
+    let if_match = IfMatch(call.header(header::IF_MATCH));
+    users::delete(&edge.store, call.caller(), call.param("id"), if_match).await?;
+    Ok(empty(StatusCode::NO_CONTENT))
+}
+
+fn groups_url(call: &Permitted<Scope>) -> String {
+    format!("{}/Groups/", call.base_url)
+}
+
+fn rendered(call: &Permitted<Scope>, asked: &Asked, user: &User) -> Rendered {
+    let groups = user.groups.as_deref().map(|groups| ("groups", groups));
+    Rendered::of(ResourceType::user(), &user.document, groups, asked, &call.base_url)
+}

@@ -1,0 +1,133 @@
+//! The only way out: an HTTP client with a limit on time and on the size of answers.
+//!
+//! Certificates are judged by the platform's own store. Redirects are never followed.
+
+use std::{io, time::Duration};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{self, Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
+use rustls::crypto::aws_lc_rs;
+use tokio::time::timeout;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// An HTTP client. Cheap to clone; clones share their connections.
+#[derive(Debug, Clone)]
+pub struct Outbound {
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    limits: Limits,
+}
+
+/// What one exchange may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// From the first byte out to the last byte in.
+    pub time: Duration,
+    /// Bytes of the answer's body.
+    pub body: usize,
+}
+
+/// Why no answer came.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("this system has no certificates to check servers with")]
+    Certificates(#[source] io::Error),
+    #[error("no connection")]
+    Connect(#[source] legacy::Error),
+    #[error("the exchange broke off")]
+    Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("no answer within {0:?}")]
+    TimedOut(Duration),
+    #[error("the answer is longer than {0} bytes")]
+    TooLong(usize),
+}
+
+impl Outbound {
+    pub fn new(limits: Limits) -> Result<Self, Error> {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        tcp.set_nodelay(true);
+        let connector = HttpsConnectorBuilder::new()
+            .with_provider_and_platform_verifier(aws_lc_rs::default_provider())
+            .map_err(Error::Certificates)?
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(tcp);
+        let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
+        Ok(Self { client, limits })
+    }
+
+    /// Sends a request and reads the whole answer, whatever its status.
+    pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, Error> {
+        let Limits { time, body } = self.limits;
+        timeout(time, self.exchange(request, body)).await.map_err(|_| Error::TimedOut(time))?
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>, limit: usize) -> Result<Response<Bytes>, Error> {
+        let unsent = |e: legacy::Error| if e.is_connect() { Error::Connect(e) } else { Error::Broken(e.into()) };
+        let response = self.client.request(request).await.map_err(unsent)?;
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, limit)
+            .collect()
+            .await
+            .map_err(|e| if e.is::<LengthLimitError>() { Error::TooLong(limit) } else { Error::Broken(e) })?;
+        Ok(Response::from_parts(head, body.to_bytes()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    /// What becomes of a GET to a server which writes `answer` and then keeps silent.
+    async fn get_from(answer: &'static str) -> Result<Response<Bytes>, Error> {
+        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", server.local_addr().unwrap());
+        tokio::spawn(async move {
+            let (mut stream, _) = server.accept().await.unwrap();
+            let _request = stream.read(&mut [0; 1024]).await.unwrap();
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            std::future::pending::<()>().await;
+        });
+        let outbound = Outbound::new(Limits { time: Duration::from_millis(300), body: 8 }).unwrap();
+        outbound.send(Request::get(url).body(Full::default()).unwrap()).await
+    }
+
+    #[tokio::test]
+    async fn an_answer_comes_whole() {
+        let response = get_from("HTTP/1.1 404 Not Found\r\ncontent-length: 4\r\n\r\ngone").await.unwrap();
+        assert_eq!((response.status().as_u16(), response.body().as_ref()), (404, &b"gone"[..]));
+    }
+
+    #[tokio::test]
+    async fn a_long_answer_is_cut_off() {
+        let error = get_from("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n123456789").await.unwrap_err();
+        assert!(matches!(error, Error::TooLong(8)), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn silence_has_an_end() {
+        let error = get_from("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n1").await.unwrap_err();
+        assert!(matches!(error, Error::TimedOut(_)), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn nobody_listening_is_no_connection() {
+        let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+        let outbound = Outbound::new(Limits { time: Duration::from_secs(5), body: 8 }).unwrap();
+        let request = Request::get(format!("http://127.0.0.1:{port}/")).body(Full::default()).unwrap();
+        assert!(matches!(outbound.send(request).await, Err(Error::Connect(_))));
+    }
+}

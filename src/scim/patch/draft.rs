@@ -1,0 +1,319 @@
+//! A resource while it is being changed: finds what each operation is aimed at.
+
+use std::borrow::Cow;
+
+use serde_json::{Map, Value};
+
+use super::{
+    MembersDelta, Op, Operation,
+    edit::{Edit, Sub, name_in, raw_attribute},
+};
+use crate::scim::{
+    error::{Error, Result},
+    filter::Filter,
+    path::{AttrPath, Path},
+    resource::{Admission, Resource, UnknownAttributes, finish, is_client_writable, is_members, is_password, is_urn},
+    schema::{Attribute, Mutability, ResourceType, Schema},
+};
+
+/// Comparisons of a value by all filters of one request: a thousand operations, each with a filter of two on a thousand
+/// values.
+const MAX_COMPARED: usize = 2_000_000;
+
+/// A resource and what becomes of it.
+pub(super) struct Draft<'a> {
+    resource_type: &'a ResourceType,
+    admission: Admission,
+    attributes: Map<String, Value>,
+    members: MembersDelta,
+    /// Comparisons made by filters so far.
+    comparisons: usize,
+}
+
+/// What a path is aimed at.
+enum Target<'a> {
+    Members,
+    /// Ours to write, or never kept.
+    ReadOnly,
+    Password,
+    /// All attributes of a schema at once: the path is its URN.
+    Schema(&'a Schema),
+    Known {
+        extension: Option<&'a str>,
+        attribute: &'a Attribute,
+    },
+    /// In no schema; `extension` is the URN in front, if there is one.
+    Unknown {
+        extension: Option<Cow<'a, str>>,
+        name: Cow<'a, str>,
+    },
+}
+
+impl<'a> Draft<'a> {
+    pub(super) fn new(resource_type: &'a ResourceType, before: &Resource, admission: Admission) -> Self {
+        Self {
+            resource_type,
+            admission,
+            attributes: before.0.clone(),
+            members: MembersDelta::default(),
+            comparisons: 0,
+        }
+    }
+
+    pub(super) fn apply(&mut self, operation: &Operation) -> Result<()> {
+        let value = operation.value.as_ref();
+        match (&operation.path, operation.op) {
+            (Some(path), op) => self.apply_at(op, path, value),
+            (None, Op::Remove) => Err(Error::no_target("`remove` needs a `path`")),
+            (None, op) => match value {
+                Some(Value::Object(attributes)) => self.apply_each(op, None, attributes),
+                _ => Err(Error::invalid_value("Without `path`, `value` must be an object of attributes")),
+            },
+        }
+    }
+
+    /// The result, if it is still a resource of its type.
+    pub(super) fn finish(self, before: &Resource) -> Result<(Resource, MembersDelta)> {
+        if before.0.contains_key("active") && !self.attributes.contains_key("active") {
+            // Unassigned means `true` here: who disables somebody by taking `active` away would let them in.
+            return Err(Error::invalid_value("`active` cannot be removed; replace it with true or false"));
+        }
+        let mut resource = Resource(self.attributes);
+        finish(self.resource_type, &mut resource)?;
+        Ok((resource, self.members))
+    }
+
+    /// An object of attributes as `value`: each is an operation of its own. An extension's URN in front of them all,
+    /// if `schema` is given.
+    fn apply_each(&mut self, op: Op, schema: Option<&Schema>, attributes: &Map<String, Value>) -> Result<()> {
+        for (key, value) in attributes {
+            let path = self.path_of_key(schema, key);
+            match self.target(&path, Some(value)) {
+                // Okta sends the `id` of a group along with its new name.
+                Target::ReadOnly if self.admission.is_lenient() => {}
+                target => self.apply_to(target, op, &path, Some(value))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The path which a key of a value object stands for.
+    ///
+    /// Entra ID with `aadOptscim062020` writes whole paths as keys: `"name.givenName"`,
+    /// `"urn:…:2.0:User:department"`. For the strict dialect a name is just a name.
+    fn path_of_key(&self, schema: Option<&Schema>, key: &str) -> Path {
+        let is_path = self.admission.is_lenient() || is_urn(key);
+        let parsed = key.parse::<Path>().ok().filter(|_| is_path);
+        let mut path = parsed.unwrap_or_else(|| Path { attr: AttrPath::of(key), filter: None, sub: None });
+        if let Some(schema) = schema {
+            path.attr.urn = Some(schema.id.clone());
+        }
+        path
+    }
+
+    fn apply_at(&mut self, op: Op, path: &Path, value: Option<&Value>) -> Result<()> {
+        self.apply_to(self.target(path, value), op, path, value)
+    }
+
+    fn apply_to(&mut self, target: Target<'_>, op: Op, path: &Path, value: Option<&Value>) -> Result<()> {
+        match target {
+            Target::Password => Ok(()),
+            Target::ReadOnly => Err(Error::mutability(format!("`{path}` is read-only"))),
+            Target::Members => self.members.apply(op, path, value, self.admission),
+            Target::Schema(schema) => self.apply_to_schema(schema, op, value),
+            Target::Known { extension, attribute } => self.apply_to_known(extension, attribute, op, path, value),
+            Target::Unknown { extension, name } => self.apply_to_unknown(extension.as_deref(), &name, op, path, value),
+        }
+    }
+
+    fn apply_to_schema(&mut self, schema: &Schema, op: Op, value: Option<&Value>) -> Result<()> {
+        match (op, value) {
+            _ if schema.id == self.resource_type.schema.id && op == Op::Remove => {
+                Err(Error::no_target("`remove` needs an attribute as its `path`"))
+            }
+            (Op::Remove, _) | (Op::Replace, Some(Value::Null)) => {
+                self.attributes.shift_remove(&schema.id);
+                Ok(())
+            }
+            (Op::Add, Some(Value::Null)) => Ok(()),
+            (op, Some(Value::Object(attributes))) => self.apply_each(op, Some(schema), attributes),
+            _ => Err(Error::invalid_value(format!("`{}` needs an object of attributes as `value`", schema.id))),
+        }
+    }
+
+    fn apply_to_known(
+        &mut self,
+        extension: Option<&str>,
+        attribute: &Attribute,
+        op: Op,
+        path: &Path,
+        value: Option<&Value>,
+    ) -> Result<()> {
+        let sub = match path.sub.as_ref().or(path.attr.sub.as_ref()) {
+            None => None,
+            Some(name) => match attribute.sub(name) {
+                Some(sub) if is_password(&sub.name) => return Ok(()),
+                Some(sub) if !self.admission.may_write(sub) => {
+                    return Err(Error::mutability(format!("`{path}` is read-only")));
+                }
+                Some(sub) => Some(Sub::Known(sub)),
+                None if !self.keeps_unknown(path)? => return Ok(()),
+                None => Some(Sub::Unknown(name)),
+            },
+        };
+        self.budget(extension, attribute, path)?;
+        let edit = Edit { admission: self.admission, attribute, sub, path, op, value };
+        let immutable = attribute.mutability == Mutability::Immutable;
+        self.edit(extension, &attribute.name, |current| {
+            let assigned = if immutable { current.clone() } else { None };
+            let next = edit.apply(current)?;
+            if assigned.is_some() && assigned != next {
+                return Err(Error::mutability(format!("`{path}` is immutable and has a value already")));
+            }
+            Ok(next)
+        })
+    }
+
+    /// Counts what the filter of `path` is about to compare, so that no request of a legal size keeps a processor busy
+    /// for seconds.
+    fn budget(&mut self, extension: Option<&str>, attribute: &Attribute, path: &Path) -> Result<()> {
+        let Some(filter) = &path.filter else { return Ok(()) };
+        let holder = match extension {
+            None => Some(&self.attributes),
+            Some(urn) => self.attributes.get(urn).and_then(Value::as_object),
+        };
+        let values = holder.and_then(|holder| holder.get(&attribute.name)).and_then(Value::as_array);
+        self.comparisons += values.map_or(0, Vec::len) * comparisons(filter);
+        if self.comparisons > MAX_COMPARED {
+            return Err(Error::too_many(
+                "The filters of this request compare too many values; send them in several requests",
+            ));
+        }
+        Ok(())
+    }
+
+    fn apply_to_unknown(
+        &mut self,
+        extension: Option<&str>,
+        name: &str,
+        op: Op,
+        path: &Path,
+        value: Option<&Value>,
+    ) -> Result<()> {
+        if !self.keeps_unknown(path)? {
+            return Ok(());
+        }
+        if path.filter.is_some() {
+            return Err(Error::invalid_path(format!(
+                "`{path}` selects values of an attribute which is in no schema of this service; send the attribute whole"
+            )));
+        }
+        let extension = extension.map(|urn| name_in(&self.attributes, urn));
+        let name = match &extension {
+            None => name_in(&self.attributes, name),
+            Some(urn) => match self.attributes.get(urn) {
+                None => name.to_owned(),
+                Some(Value::Object(holder)) => name_in(holder, name),
+                Some(_) => return Err(Error::invalid_path(format!("`{urn}` has a value without attributes"))),
+            },
+        };
+        let sub = path.attr.sub.as_deref();
+        self.edit(extension.as_deref(), &name, |current| raw_attribute(current, &name, sub, op, path, value))
+    }
+
+    /// Is an attribute that no schema knows to be kept? Not if the policy drops it; refused if the policy says so.
+    fn keeps_unknown(&self, path: &Path) -> Result<bool> {
+        match self.admission.unknown_attributes {
+            UnknownAttributes::Keep => Ok(true),
+            UnknownAttributes::Ignore => Ok(false),
+            UnknownAttributes::Reject => Err(Error::invalid_path(format!(
+                "`{path}` is in no schema of this service; remove it from the attribute mapping"
+            ))),
+        }
+    }
+
+    fn target<'p>(&self, path: &'p Path, value: Option<&Value>) -> Target<'p>
+    where
+        'a: 'p,
+    {
+        let attr = &path.attr;
+        if path.filter.is_none()
+            && let Some(schema) = self.resource_type.schema_at(attr)
+        {
+            return Target::Schema(schema);
+        }
+        if is_password(&attr.name) {
+            return Target::Password;
+        }
+        let whole = AttrPath { sub: None, ..attr.clone() };
+        if let Some(found) = self.resource_type.resolve(&whole) {
+            let attribute = found.attribute;
+            return match () {
+                () if is_members(self.resource_type, attribute) => Target::Members,
+                () if !is_client_writable(attribute) || attribute.name == "schemas" => Target::ReadOnly,
+                () => Target::Known { extension: found.extension, attribute },
+            };
+        }
+        let Some(urn) = &attr.urn else {
+            return Target::Unknown { extension: None, name: Cow::Borrowed(&attr.name) };
+        };
+        if urn.eq_ignore_ascii_case(&self.resource_type.schema.id) {
+            return Target::Unknown { extension: None, name: Cow::Borrowed(&attr.name) };
+        }
+        // A URN that no schema has: is all of it the name of an extension, or is an attribute behind it? An extension
+        // is an object, or is there already.
+        let text = attr.to_string();
+        let is_extension = value.is_some_and(Value::is_object)
+            || self.attributes.iter().any(|(key, held)| key.eq_ignore_ascii_case(&text) && held.is_object());
+        if is_extension && attr.sub.is_none() {
+            Target::Unknown { extension: None, name: Cow::Owned(text) }
+        } else {
+            Target::Unknown { extension: Some(Cow::Borrowed(urn)), name: Cow::Borrowed(&attr.name) }
+        }
+    }
+
+    /// Replaces the value of one attribute by what `change` makes of it; `None` means unassigned, both ways.
+    fn edit(
+        &mut self,
+        extension: Option<&str>,
+        name: &str,
+        change: impl FnOnce(Option<Value>) -> Result<Option<Value>>,
+    ) -> Result<()> {
+        let holder = match extension {
+            None => Some(&mut self.attributes),
+            Some(urn) => self.attributes.get_mut(urn).and_then(Value::as_object_mut),
+        };
+        let current = holder.and_then(|holder| holder.get_mut(name)).map(Value::take);
+        match (change(current)?, extension) {
+            (Some(value), None) => {
+                self.attributes.insert(name.to_owned(), value);
+            }
+            (Some(value), Some(urn)) => {
+                let holder = self.attributes.entry(urn).or_insert_with(|| Value::Object(Map::new()));
+                if let Value::Object(holder) = holder {
+                    holder.insert(name.to_owned(), value);
+                }
+            }
+            (None, None) => {
+                self.attributes.shift_remove(name);
+            }
+            (None, Some(urn)) => {
+                if let Some(Value::Object(holder)) = self.attributes.get_mut(urn) {
+                    holder.shift_remove(name);
+                    if holder.is_empty() {
+                        self.attributes.shift_remove(urn);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn comparisons(filter: &Filter) -> usize {
+    match filter {
+        Filter::And(left, right) | Filter::Or(left, right) => comparisons(left) + comparisons(right),
+        Filter::Not(inner) | Filter::Within { filter: inner, .. } => comparisons(inner),
+        Filter::Present(_) | Filter::Compare { .. } => 1,
+    }
+}

@@ -1,0 +1,246 @@
+//! A resource as it is kept (RFC 7643 §2-3): what the client wrote, admitted by its schema.
+//!
+//! Lives here: the door. After it, names are canonical, types are checked, and what the client may not write is gone.
+//! `admission` knows what each value must be. The habits of IdPs which it forgives are named in [`super::lenient`].
+
+mod admission;
+
+#[cfg(test)]
+mod tests;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use unicode_normalization::UnicodeNormalization as _;
+
+use admission::assign;
+pub(super) use admission::{Place, check_count, raw};
+
+use super::{
+    error::{Error, Result},
+    lenient::Dialect,
+    limits::MAX_ATTRIBUTES,
+    schema::{self, Attribute, GROUP_URN, Mutability, ResourceType, Returned},
+};
+
+/// Characters of a `userName`.
+pub const MAX_USER_NAME: usize = 1_024;
+
+/// A resource's attributes under their canonical names, without what the service provider owns (`id`, `meta`,
+/// `schemas`, and read-only ones such as a user's `groups`). Extension attributes stand in an object under the
+/// extension's URN. A group's `members` are never in here: membership is rows.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Resource(pub Map<String, Value>);
+
+/// What a realm lets in: the part of its policy which the protocol has to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Admission {
+    pub unknown_attributes: UnknownAttributes,
+    pub dialect: Dialect,
+}
+
+/// What becomes of an attribute that no schema knows (M045, M066, X2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UnknownAttributes {
+    /// Stored and answered as it came.
+    #[default]
+    Keep,
+    /// Dropped.
+    Ignore,
+    /// 400, and the answer names it.
+    Reject,
+}
+
+/// What came through the door.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Admitted {
+    pub resource: Resource,
+    /// A group's members, each once, in the order sent. `None` if the client did not speak of them (absent or
+    /// `null`); whether that empties a group on PUT is for the verb to say. Always `None` for other resource types.
+    pub members: Option<Vec<Member>>,
+}
+
+/// A member of a group, as a client names it. `display` and `$ref` are ours to answer, so they are not read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// `id` of a user or a group.
+    pub value: String,
+    pub kind: Option<MemberKind>,
+}
+
+/// `type` of a member (RFC 7643 §8.7.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemberKind {
+    User,
+    Group,
+}
+
+/// Admits the body of a POST or PUT.
+///
+/// Dropped: `id`, `meta` and other read-only attributes (RFC 7644 §3.3), and any password. A missing `active` is
+/// `true`. `null` and the empty array mean unassigned (RFC 7643 §2.5). If more than one value of an attribute is
+/// `primary`, the strict dialect refuses (RFC 7643 §2.4), the lenient one lets the first of them be it.
+pub fn admit(resource_type: &ResourceType, incoming: Value, admission: &Admission) -> Result<Admitted> {
+    let Value::Object(incoming) = incoming else {
+        return Err(Error::invalid_syntax("The body must be a JSON object"));
+    };
+    let mut resource = Resource::default();
+    let mut members = None;
+    let mut schemas = None;
+    for (key, value) in incoming {
+        if let Some(extension) = resource_type.extensions.iter().find(|e| e.id.eq_ignore_ascii_case(&key)) {
+            if let Some(value) = admission.extension(extension, value)? {
+                assign(&mut resource.0, &extension.id, value, Place::top(&key))?;
+            }
+        } else if key.eq_ignore_ascii_case("schemas") {
+            schemas = Some(value);
+        } else if let Some(attribute) = top_level(resource_type, &key) {
+            if is_members(resource_type, attribute) {
+                members = admission.members(value)?;
+            } else if is_client_writable(attribute)
+                && let Some(value) = admission.value(attribute, value, Place::top(&attribute.name))?
+            {
+                assign(&mut resource.0, &attribute.name, value, Place::top(&key))?;
+            }
+        } else {
+            admission.unknown(&mut resource.0, &key, value, Place::top(&key))?;
+        }
+    }
+    if admission.dialect == Dialect::Strict {
+        check_schemas(resource_type, schemas.as_ref())?;
+    }
+    finish(resource_type, &mut resource)?;
+    Ok(Admitted { resource, members })
+}
+
+/// The rules which hold for a resource as a whole, whichever way it came about.
+pub(super) fn finish(resource_type: &ResourceType, resource: &mut Resource) -> Result<()> {
+    for attribute in resource_type.schema.attributes.iter().filter(|a| a.required && is_client_writable(a)) {
+        let blank = match resource.0.get(&attribute.name) {
+            None => true,
+            Some(Value::String(text)) => text.trim().is_empty(),
+            Some(_) => false,
+        };
+        if blank {
+            return Err(Error::invalid_value(format!(
+                "`{}` is required for a {} and must not be blank",
+                attribute.name, resource_type.name
+            )));
+        }
+    }
+    if let Some(user_name) = resource.user_name() {
+        if user_name.chars().count() > MAX_USER_NAME {
+            return Err(Error::invalid_value(format!("`userName` is longer than {MAX_USER_NAME} characters")));
+        }
+        if user_name.chars().any(char::is_control) {
+            return Err(Error::invalid_value("`userName` contains a control character"));
+        }
+    }
+    let size = |(key, value): (&String, &Value)| match value {
+        Value::Object(extension) if is_urn(key) => extension.len(),
+        _ => 1,
+    };
+    if resource.0.iter().map(size).sum::<usize>() > MAX_ATTRIBUTES {
+        return Err(Error::invalid_value(format!("A resource may have at most {MAX_ATTRIBUTES} attributes")));
+    }
+    if top_level(resource_type, "active").is_some() && !resource.0.contains_key("active") {
+        resource.0.insert("active".to_owned(), Value::Bool(true));
+    }
+    Ok(())
+}
+
+/// RFC 7643 §3: `schemas` names the schemas in use, the core one among them. IdPs leave it out, or add URNs of their
+/// own, so only the strict dialect asks.
+fn check_schemas(resource_type: &ResourceType, schemas: Option<&Value>) -> Result<()> {
+    let core = &resource_type.schema.id;
+    let known = |urn: &str| {
+        urn.eq_ignore_ascii_case(core) || resource_type.extensions.iter().any(|e| e.id.eq_ignore_ascii_case(urn))
+    };
+    let Some(urns) = schemas.and_then(Value::as_array) else {
+        return Err(Error::invalid_value(format!("`schemas` must be an array which contains `{core}`")));
+    };
+    if let Some(stranger) = urns.iter().find(|urn| !urn.as_str().is_some_and(known)) {
+        return Err(Error::invalid_value(format!(
+            "`schemas` names {stranger}, which {} does not have",
+            resource_type.name
+        )));
+    }
+    if !urns.iter().any(|urn| urn.as_str().is_some_and(|urn| urn.eq_ignore_ascii_case(core))) {
+        return Err(Error::invalid_value(format!("`schemas` must contain `{core}`")));
+    }
+    Ok(())
+}
+
+/// The attribute of that name in the core schema, or among those which every resource has.
+fn top_level<'a>(resource_type: &'a ResourceType, name: &str) -> Option<&'a Attribute> {
+    resource_type.schema.attribute(name).or_else(|| schema::common(name))
+}
+
+/// Is this the attribute which is kept as rows?
+pub(super) fn is_members(resource_type: &ResourceType, attribute: &Attribute) -> bool {
+    resource_type.schema.id == GROUP_URN && attribute.name == "members"
+}
+
+pub(super) fn is_password(name: &str) -> bool {
+    name.eq_ignore_ascii_case("password")
+}
+
+/// Is what the client writes here kept? Not read-only attributes, nor what is never shown again: a password.
+pub(super) fn is_client_writable(attribute: &Attribute) -> bool {
+    attribute.mutability != Mutability::ReadOnly
+        && attribute.returned != Returned::Never
+        && !is_password(&attribute.name)
+}
+
+pub(super) fn is_primary(value: &Value) -> bool {
+    value.get("primary") == Some(&Value::Bool(true))
+}
+
+/// Is this top-level name that of an extension, so that an object under it is one of attributes?
+pub(super) fn is_urn(name: &str) -> bool {
+    name.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("urn:"))
+}
+
+impl Resource {
+    /// `userName` (RFC 7643 §4.1.1), in the case in which it was sent.
+    pub fn user_name(&self) -> Option<&str> {
+        self.text("userName")
+    }
+
+    pub fn external_id(&self) -> Option<&str> {
+        self.text("externalId")
+    }
+
+    pub fn display_name(&self) -> Option<&str> {
+        self.text("displayName")
+    }
+
+    /// The IdP's word; `true` if it has not spoken.
+    pub fn active(&self) -> bool {
+        self.0.get("active").and_then(Value::as_bool).unwrap_or(true)
+    }
+
+    /// `emails.value`, as sent.
+    pub fn emails(&self) -> impl Iterator<Item = &str> {
+        let emails = self.0.get("emails").and_then(Value::as_array);
+        emails.into_iter().flatten().filter_map(|email| email.get("value")?.as_str())
+    }
+
+    /// Assigns a top-level attribute by its canonical name. The value is taken as it is: it must fit the schema.
+    pub fn set(&mut self, name: &str, value: impl Into<Value>) {
+        self.0.insert(name.to_owned(), value.into());
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name).and_then(Value::as_str)
+    }
+}
+
+/// The form in which text that is not `caseExact` is compared: NFKC, full case folding, NFC. One function feeds the
+/// index keys, the filters and the checks, so that they cannot disagree.
+pub fn fold(text: &str) -> String {
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
+    caseless::default_case_fold_str(&text.nfkc().collect::<String>()).nfc().collect()
+}

@@ -1,0 +1,260 @@
+//! The operator's door: realms, tokens, domains, policy, in Keycloak's words.
+
+use serde_json::{Value, json};
+
+use crate::world::{ADMIN, Reply, World};
+
+/// Asserts an admin error and gives its message.
+fn message(reply: &Reply) -> String {
+    let body = reply.json();
+    assert!(body["error"].is_string(), "{reply}");
+    body["errorMessage"].as_str().unwrap_or_else(|| panic!("errorMessage in {reply}")).to_owned()
+}
+
+#[tokio::test]
+async fn an_operator_signs_in_and_stays_signed_in() {
+    let world = World::shared();
+    let signed_in = world.stranger().sign_in(ADMIN.0, ADMIN.1).await;
+    assert_eq!(signed_in.status, 200, "{signed_in}");
+    assert!(signed_in.header("cache-control").contains("no-store"));
+    let body = signed_in.json();
+    assert_eq!(body["token_type"], "Bearer");
+    assert!(body["expires_in"].is_u64() && body["refresh_expires_in"].is_u64(), "{body}");
+    let refresh =
+        format!("grant_type=refresh_token&client_id=admin-cli&refresh_token={}", signed_in.text_at("refresh_token"));
+    let refreshed = world.stranger().form("/realms/master/protocol/openid-connect/token", refresh).await;
+    assert_eq!(refreshed.status, 200, "{refreshed}");
+    let token = refreshed.text_at("access_token");
+    assert_eq!(world.stranger().bearer(&token).get("/admin/realms").await.status, 200);
+}
+
+#[tokio::test]
+async fn python_keycloaks_empty_fields_are_accepted() {
+    let form = format!(
+        "username={}&password={}&client_id=admin-cli&grant_type=password&code=&redirect_uri=&scope=openid",
+        crate::world::encoded(ADMIN.0),
+        crate::world::encoded(ADMIN.1)
+    );
+    let reply = World::shared().stranger().form("/realms/master/protocol/openid-connect/token", form).await;
+    assert_eq!(reply.status, 200, "{reply}");
+}
+
+#[tokio::test]
+async fn a_wrong_password_and_an_unknown_name_are_refused_alike() {
+    let stranger = World::shared().stranger();
+    let wrong = stranger.sign_in(ADMIN.0, "wrong").await;
+    let unknown = stranger.sign_in("nobody", "wrong").await;
+    assert_eq!(wrong.status, 401, "{wrong}");
+    assert_eq!(wrong.json()["error"], "invalid_grant");
+    assert_eq!((unknown.status, unknown.json()), (wrong.status, wrong.json()));
+    for form in [
+        "",
+        "grant_type=password",
+        "grant_type=magic&username=a&password=b",
+        "grant_type=refresh_token&refresh_token=x",
+    ] {
+        let reply = stranger.form("/realms/master/protocol/openid-connect/token", form.to_owned()).await;
+        assert!((400..=401).contains(&reply.status.as_u16()), "{form}: {reply}");
+        assert!(reply.json()["error"].is_string(), "{form}: {reply}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_but_an_operator_may_enter() {
+    let realm = World::realm().await;
+    let root = World::shared().stranger();
+    let admin = World::shared().admin().await;
+    for path in [
+        "/admin/realms".to_owned(),
+        format!("/admin/realms/{}", realm.name),
+        format!("/admin/realms/{}/scim", realm.name),
+    ] {
+        for (what, caller) in [
+            ("no token", root.clone()),
+            ("a SCIM token", root.bearer(&realm.token)),
+            ("garbage", root.bearer("a.b.c")),
+            ("an unsigned token", root.bearer("eyJhbGciOiJub25lIn0.eyJzdWIiOiJyb290In0.")),
+        ] {
+            let reply = caller.get(&path).await;
+            assert_eq!(reply.status, 401, "{what} {path}: {reply}");
+            message(&reply);
+        }
+    }
+    let as_scim = admin.below(&realm.path("")).get("/Users").await;
+    assert_eq!(as_scim.summary(), "401 Unauthorized", "an admin's token is no SCIM token");
+    as_scim.detail();
+}
+
+#[tokio::test]
+async fn a_token_changed_by_one_character_is_none() {
+    let good = World::shared().stranger().sign_in(ADMIN.0, ADMIN.1).await.text_at("access_token");
+    for at in [0, good.len() / 2, good.len() - 5] {
+        let mut bytes = good.clone().into_bytes();
+        bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
+        let forged = String::from_utf8(bytes).expect("it was ASCII");
+        let reply = World::shared().stranger().bearer(&forged).get("/admin/realms").await;
+        assert_eq!(reply.status, 401, "position {at}: {reply}");
+    }
+}
+
+#[tokio::test]
+async fn a_realm_is_created_listed_and_changed() {
+    let realm = World::realm().await;
+    let admin = World::shared().admin().await;
+    let name = format!("{}-two", realm.name);
+    let created = admin.post("/admin/realms", json!({ "realm": name, "displayName": "Two", "enabled": true })).await;
+    assert_eq!((created.status.as_u16(), created.bytes.len()), (201, 0));
+    assert!(created.header("location").ends_with(&format!("/admin/realms/{name}")), "{}", created.header("location"));
+    let path = format!("/admin/realms/{name}");
+    let body = admin.get(&path).await.json();
+    assert_eq!(
+        (&body["realm"], &body["displayName"], &body["enabled"], &body["scimApiEnabled"]),
+        (&json!(name), &json!("Two"), &json!(true), &json!(false))
+    );
+    assert!(body["id"].as_str().is_some_and(|id| id.len() == 36), "{body}");
+    let changed = admin.put(&path, json!({ "realm": name, "displayName": "Second", "enabled": false })).await;
+    assert_eq!(changed.status, 204, "{changed}");
+    let body = admin.get(&path).await.json();
+    assert_eq!((&body["displayName"], &body["enabled"]), (&json!("Second"), &json!(false)));
+    for list in ["/admin/realms", "/admin/realms/", "/admin/realms?briefRepresentation=True&max=1000"] {
+        let list = admin.get(list).await.json();
+        let names: Vec<_> = list.as_array().expect("a bare array").iter().filter_map(|r| r["realm"].as_str()).collect();
+        assert!(names.contains(&realm.name.as_str()) && names.contains(&"master"), "{names:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_realm_cannot_be_created_twice_or_with_an_odd_name() {
+    let realm = World::realm().await;
+    let admin = World::shared().admin().await;
+    let again = admin.post("/admin/realms", json!({ "realm": realm.name })).await;
+    assert_eq!(again.status, 409, "{again}");
+    assert_eq!(message(&again), "Conflict detected. See logs for details");
+    for name in ["", "Acme", "a/b", "a b", "-a", "ä", &"a".repeat(64), "a%2f", "../x"] {
+        let reply = admin.post("/admin/realms", json!({ "realm": name })).await;
+        assert_eq!(reply.status, 400, "{name:?}: {reply}");
+        assert!(message(&reply).contains("a-z"), "{reply}");
+    }
+    for body in [json!({}), json!([]), json!({ "realm": 7 })] {
+        assert_eq!(admin.post("/admin/realms", body.clone()).await.status, 400, "{body}");
+    }
+    assert_eq!(admin.get("/admin/realms/nobody-knows-me").await.status, 404);
+}
+
+#[tokio::test]
+async fn scim_is_off_until_it_is_enabled_and_the_token_is_shown_once() {
+    let other = World::realm().await;
+    let admin = World::shared().admin().await;
+    let name = format!("{}-off", other.name);
+    assert_eq!(admin.post("/admin/realms", json!({ "realm": name, "enabled": true })).await.status, 201);
+    let realm = admin.below(&format!("/admin/realms/{name}"));
+    let status = realm.get("/scim").await.json();
+    assert_eq!((&status["realm"], &status["enabled"]), (&json!(name), &json!(false)));
+    assert_eq!(realm.post("/scim/rotate", json!({})).await.status, 409, "nothing to rotate");
+    let enabled = realm.post("/scim/enable", json!({})).await;
+    assert_eq!(enabled.status, 200, "{enabled}");
+    assert!(enabled.header("cache-control").contains("no-store"));
+    let token = enabled.text_at("token");
+    assert!(token.starts_with("rgs_") && token.len() == 53, "its form is told in the documentation");
+    assert!(enabled.text_at("base_url").ends_with(&format!("/realms/{name}/scim/v2")), "{enabled}");
+    assert_eq!(realm.post("/scim/enable", json!({})).await.status, 409, "rotate instead");
+    let status = realm.get("/scim").await;
+    assert!(!String::from_utf8_lossy(&status.bytes).contains(&token));
+    let status = status.json();
+    assert_eq!((&status["enabled"], &status["base_url"]), (&json!(true), &enabled.json()["base_url"]));
+    let shown = &status["tokens"][0];
+    assert!(token.starts_with(shown["prefix"].as_str().expect("a text")), "{status}");
+    assert!(shown["id"].is_string() && shown["created_at"].is_string() && shown["expires_at"].is_null(), "{status}");
+    let rotated = realm.post("/scim/rotate", json!({})).await;
+    assert_eq!(rotated.status, 200, "{rotated}");
+    assert_ne!(rotated.text_at("token"), token);
+    assert_eq!(realm.post("/scim/disable", json!({})).await.status, 204);
+    assert_eq!(realm.get("/scim").await.json()["tokens"], json!([]));
+}
+
+#[tokio::test]
+async fn a_token_is_stored_as_its_hash_alone() {
+    let realm = World::realm().await;
+    let sql = World::shared().superuser().await;
+    let rows = sql
+        .query(
+            "SELECT to_jsonb(t)::text FROM scim_tokens t JOIN realms r ON r.id = t.realm_id WHERE r.name = $1",
+            &[&realm.name],
+        )
+        .await;
+    let rows: Vec<String> = rows.expect("the table is there").iter().map(|row| row.get(0)).collect();
+    assert_eq!(rows.len(), 1);
+    assert!(!rows[0].contains(&realm.token[12..]), "{rows:?}");
+    assert!(!World::shared().log().contains(&realm.token[12..]), "nor is it in the log");
+}
+
+#[tokio::test]
+async fn master_has_no_scim() {
+    let admin = World::shared().admin().await;
+    let reply = admin.post("/admin/realms/master/scim/enable", json!({})).await;
+    assert!((400..500).contains(&reply.status.as_u16()), "{reply}");
+    message(&reply);
+}
+
+#[tokio::test]
+async fn a_domain_belongs_to_one_realm() {
+    let (acme, globex) = World::two_realms().await;
+    let domain = format!("id.{}.example", acme.name);
+    assert_eq!(acme.admin.get("/domains").await.json(), json!([]));
+    let added = acme.admin.post("/domains", json!({ "domain": domain.to_uppercase() })).await;
+    assert_eq!(added.status, 201, "{added}");
+    assert_eq!(acme.admin.get("/domains").await.json(), json!([domain]));
+    let taken = globex.admin.post("/domains", json!({ "domain": domain })).await;
+    assert_eq!(taken.status, 409, "{taken}");
+    assert!(!message(&taken).contains(&acme.name), "whose it is is no one's business: {taken}");
+    for odd in
+        ["", "localhost", "https://a.example", "a.example:8080", "a.example/x", "10.0.0.1", "a..example", "a b.example"]
+    {
+        assert_eq!(acme.admin.post("/domains", json!({ "domain": odd })).await.status, 400, "{odd:?}");
+    }
+    assert_eq!(globex.admin.delete(&format!("/domains/{domain}")).await.status, 404, "not theirs to remove");
+    assert_eq!(acme.admin.delete(&format!("/domains/{domain}")).await.status, 204);
+    assert_eq!(globex.admin.post("/domains", json!({ "domain": domain })).await.status, 201);
+}
+
+#[tokio::test]
+async fn a_changed_policy_reads_back() {
+    let realm = World::realm().await;
+    let changed = realm.admin.patch("/scim/policy", json!({ "on_delete": "purge", "group_names": "any" })).await;
+    assert_eq!(changed.status, 200, "{changed}");
+    assert_eq!((&changed.json()["on_delete"], &changed.json()["group_names"]), (&json!("purge"), &json!("any")));
+    assert_eq!(realm.admin.get("/scim/policy").await.json(), changed.json());
+}
+
+#[tokio::test]
+async fn an_unknown_realm_or_path_is_404_for_an_operator() {
+    let admin = World::shared().admin().await;
+    for path in [
+        "/admin/realms/nobody-knows-me/scim",
+        "/admin/realms/nobody-knows-me/scim/policy",
+        "/admin/realms/nobody-knows-me/domains",
+        "/admin/nothing",
+    ] {
+        let reply = admin.get(path).await;
+        assert_eq!(reply.status, 404, "{path}: {reply}");
+        message(&reply);
+    }
+    for (path, body) in [
+        ("/admin/realms/nobody-knows-me/scim/enable", json!({})),
+        ("/admin/realms/nobody-knows-me/domains", json!({ "domain": "a.example" })),
+    ] {
+        assert_eq!(admin.post(path, body).await.status, 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_request_id_of_a_client_comes_back_and_a_bad_one_does_not() {
+    let realm = World::realm().await;
+    let reply = realm.header("X-Request-Id", "0190a1b2-c3d4-7e5f-8a6b-7c8d9e0f1a2b").get("/Users").await;
+    assert_eq!(reply.header("x-request-id"), "0190a1b2-c3d4-7e5f-8a6b-7c8d9e0f1a2b");
+    for bad in ["a b", "<script>", &"x".repeat(500)] {
+        let own = realm.header("X-Request-Id", bad).get("/Users").await;
+        assert!(!own.header("x-request-id").is_empty() && own.header("x-request-id") != bad, "{bad}");
+    }
+    let _: Value = reply.json();
+}

@@ -1,0 +1,135 @@
+//! The command line does what the admin API does, for people and for scripts.
+
+use std::process::Output;
+
+use serde_json::{Value, json};
+
+use crate::{
+    process::{binary, unique},
+    world::{ADMIN, World},
+};
+
+/// Runs the real program against the shared gateway, as the operator.
+async fn run(arguments: &str) -> Output {
+    run_as(ADMIN.1, arguments).await
+}
+
+async fn run_as(password: &str, arguments: &str) -> Output {
+    let mut command = binary();
+    command
+        .args(arguments.split(' '))
+        .env("REALMGATE_SERVER", format!("http://{}", World::shared().address()))
+        .env("REALMGATE_ADMIN_USERNAME", ADMIN.0)
+        .env("REALMGATE_ADMIN_PASSWORD", password);
+    tokio::task::spawn_blocking(move || command.output().expect("the binary starts")).await.expect("no panic")
+}
+
+/// What a script gets. `null` when nothing is printed.
+async fn json_of(arguments: &str) -> Value {
+    let output = run(&format!("--output json {arguments}")).await;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments}: {}: {errors}", output.status);
+    let text = String::from_utf8_lossy(&output.stdout);
+    if text.trim().is_empty() {
+        Value::Null
+    } else {
+        serde_json::from_str(&text).unwrap_or_else(|e| panic!("{arguments}: {e}: {text}"))
+    }
+}
+
+/// What a command says when it fails.
+async fn failure_of(arguments: &str) -> String {
+    let output = run(arguments).await;
+    assert!(!output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stdout));
+    assert!(output.stdout.is_empty(), "errors go to standard error");
+    String::from_utf8(output.stderr).expect("it is text")
+}
+
+fn new_name() -> String {
+    format!("cli-{}", unique())
+}
+
+#[tokio::test]
+async fn a_realm_is_created_and_listed() {
+    let name = new_name();
+    let created = json_of(&format!("realm create {name}")).await;
+    assert_eq!(created["realm"], name, "{created}");
+    let list = json_of("realm list").await;
+    assert!(list.as_array().expect("an array").iter().any(|realm| realm["realm"] == name), "{list}");
+    let table = run("realm list").await;
+    let table = String::from_utf8(table.stdout).expect("it is text");
+    assert!(table.contains(&name) && serde_json::from_str::<Value>(&table).is_err(), "a table for people: {table}");
+}
+
+#[tokio::test]
+async fn scim_is_switched_on_rotated_and_off() {
+    let name = new_name();
+    json_of(&format!("realm create {name}")).await;
+    let enabled = json_of(&format!("scim enable {name}")).await;
+    let (base_url, token) = (enabled["base_url"].as_str().expect("a text"), enabled["token"].as_str().expect("a text"));
+    assert!(base_url.ends_with(&format!("/realms/{name}/scim/v2")), "{base_url}");
+    let idp = World::shared().stranger().below(&format!("/realms/{name}/scim/v2"));
+    assert_eq!(idp.bearer(token).get("/Users").await.status, 200);
+    failure_of(&format!("scim rotate {name}")).await;
+    assert_eq!(idp.bearer(token).get("/Users").await.status, 200, "it asks first, and nobody said yes");
+    let rotated = json_of(&format!("scim rotate {name} --yes")).await;
+    let new = rotated["token"].as_str().expect("a text");
+    assert_eq!(idp.bearer(token).get("/Users").await.status, 401);
+    assert_eq!(idp.bearer(new).get("/Users").await.status, 200);
+    let status = json_of(&format!("scim status {name}")).await;
+    assert_eq!((&status["realm"], &status["enabled"]), (&json!(name), &json!(true)), "{status}");
+    json_of(&format!("scim disable {name}")).await;
+    assert_eq!(json_of(&format!("scim status {name}")).await["enabled"], false);
+    assert_eq!(idp.bearer(new).get("/Users").await.status, 401);
+}
+
+#[tokio::test]
+async fn people_see_the_token_once_and_where_to_put_it() {
+    let name = new_name();
+    json_of(&format!("realm create {name}")).await;
+    let output = run(&format!("scim enable {name}")).await;
+    let text = String::from_utf8(output.stdout).expect("it is text");
+    assert!(text.contains("rgs_") && text.contains(&format!("/realms/{name}/scim/v2")), "{text}");
+    let status = run(&format!("scim status {name}")).await;
+    let token = &text[text.find("rgs_").expect("seen above")..][..53];
+    assert!(!String::from_utf8_lossy(&status.stdout).contains(token));
+}
+
+#[tokio::test]
+async fn domains_and_policy_are_kept() {
+    let name = new_name();
+    json_of(&format!("realm create {name}")).await;
+    let domain = format!("id.{name}.example");
+    json_of(&format!("domain add {name} {domain}")).await;
+    assert_eq!(json_of(&format!("domain list {name}")).await, json!([domain]));
+    json_of(&format!("domain remove {name} {domain}")).await;
+    assert_eq!(json_of(&format!("domain list {name}")).await, json!([]));
+    json_of(&format!("policy set {name} on_delete=purge user_name_follows_email=true")).await;
+    let policy = json_of(&format!("policy show {name}")).await;
+    assert_eq!((&policy["on_delete"], &policy["user_name_follows_email"]), (&json!("purge"), &json!(true)));
+}
+
+#[tokio::test]
+async fn a_failure_says_why_and_ends_with_a_status() {
+    let name = new_name();
+    json_of(&format!("realm create {name}")).await;
+    assert!(!failure_of(&format!("realm create {name}")).await.is_empty());
+    assert!(failure_of(&format!("policy set {name} on_delete=shred")).await.contains("shred"));
+    assert!(failure_of("scim status nobody-knows-me").await.contains("nobody-knows-me"));
+    assert!(!failure_of("scim fly").await.is_empty());
+    let wrong = run_as("wrong", "realm list").await;
+    assert!(!wrong.status.success());
+    let said = String::from_utf8_lossy(&wrong.stderr);
+    assert!(said.contains("REALMGATE_ADMIN_PASSWORD"), "it names what to put right: {said}");
+}
+
+#[tokio::test]
+async fn a_gateway_which_is_not_there_is_named() {
+    let mut command = binary();
+    command.args(["realm", "list"]).env("REALMGATE_SERVER", "http://127.0.0.1:1");
+    command.env("REALMGATE_ADMIN_USERNAME", "a").env("REALMGATE_ADMIN_PASSWORD", "b");
+    let output =
+        tokio::task::spawn_blocking(move || command.output().expect("the binary starts")).await.expect("no panic");
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("http://127.0.0.1:1"));
+}

@@ -1,0 +1,26 @@
+//! The promises of the gateway, each a file, each test a sentence, kept by the real binary over real sockets.
+//!
+//! Ordinary tests share one gateway with an embedded Postgres, and have a realm each: tenancy is tested all day.
+//! Tests which kill, freeze or starve something have a gateway of their own. To add a promise, add a file here.
+
+mod process;
+mod world;
+
+mod admin;
+mod architecture;
+mod cli;
+mod concurrency;
+mod crash;
+mod discovery;
+mod etag;
+mod filters;
+mod first_start;
+mod groups;
+mod hostile;
+mod isolation;
+mod lists;
+mod outage;
+mod policy;
+mod replay;
+mod revocation;
+mod users;
