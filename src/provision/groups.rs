@@ -15,7 +15,7 @@ use crate::{
     },
     scim::{
         self,
-        filter::Filter,
+        filter::{Filter, comparable},
         list::Page,
         patch::{self, MembersDelta, Operation},
         resource::{self, Resource, fold},
@@ -244,6 +244,7 @@ fn row_of(scope: &Scope, resource: &Resource) -> GroupRow {
         display_name_key,
         external_id: resource.external_id().map(str::to_owned),
         attributes: JsonText(Document::text_of(&schemas, resource)),
+        comparable: comparable(ResourceType::group(), resource).map(|form| JsonText(Value::Object(form).to_string())),
     }
 }
 
