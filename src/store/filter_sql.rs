@@ -150,7 +150,7 @@ impl Compiler {
         let found = found.compared();
         if let (Place::Row(resource_type), Op::Eq, Literal::String(text)) = (place, op, literal)
             && found.sub.is_some_and(|sub| sub.name == "value")
-            && let Some(sql) = self.look_up(resource_type, found, text)?
+            && let Some(sql) = self.look_up(resource_type, found, text)
         {
             return Ok(sql);
         }
@@ -159,40 +159,45 @@ impl Compiler {
             // A list within a value is equal to nothing.
             return Ok("FALSE".into());
         }
-        let test = self.test(&values.each, found.leaf(), op, literal, attr)?;
+        if matches!(values.each, Expression::Given) {
+            return Err(Error::invalid_filter(format!(
+                "`{attr}` is made anew for each answer, so it cannot be compared; compare the id in it"
+            )));
+        }
+        let test = self.test(&values.each, found.leaf(), op, literal);
         Ok(values.any(&test))
     }
 
     fn within(&mut self, attr: &AttrPath, filter: &Filter, place: Place) -> Result<String> {
-        let (found, Place::Row(resource_type)) = (place.find(attr)?, place) else {
-            return Err(Error::invalid_filter(format!("`{attr}` stands in brackets and cannot have brackets")));
+        let Place::Row(resource_type) = place else {
+            return Err(Error::invalid_filter(format!("`{attr}` stands in brackets, so it cannot have brackets")));
         };
+        let found = place.find(attr)?;
         let mut conjuncts = Vec::new();
         for text in wanted_values(filter) {
-            conjuncts.extend(self.look_up(resource_type, found, text)?);
+            conjuncts.extend(self.look_up(resource_type, found, text));
         }
         // What the look-up does not say: the other conditions, and that one value fulfils all of them.
         if conjuncts.is_empty() || !matches!(filter, Filter::Compare { .. }) {
             let (rows, element) = elements(resource_type, found);
-            let assigned = match &element {
-                Element::Json(json) => assigned(json),
-                Element::Meta(_) | Element::Member | Element::Group => "TRUE".into(),
-            };
-            let inner = self.condition(filter, Place::Element(found.attribute, &element))?;
-            conjuncts.push(Values { rows, each: Expression::Given }.any(&format!("({assigned} AND {inner})")));
+            let mut test = self.condition(filter, Place::Element(found.attribute, &element))?;
+            if let Element::Json(json) = &element {
+                test = format!("({} AND {test})", assigned(json));
+            }
+            conjuncts.push(Values { rows, each: Expression::Given }.any(&test));
         }
         Ok(format!("({})", conjuncts.join(" AND ")))
     }
 
     /// `value eq text` of a multi-valued attribute whose values are rows with an index; `None` for other attributes.
-    fn look_up(&mut self, resource_type: &ResourceType, found: Resolved, text: &str) -> Result<Option<String>> {
+    fn look_up(&mut self, resource_type: &ResourceType, found: Resolved, text: &str) -> Option<String> {
         if found.extension.is_some() || text.is_empty() {
-            return Ok(None);
+            return None;
         }
         let text = fold(text);
         let sql = match (&*found.attribute.name, is_group(resource_type), id_named(&text)) {
             ("emails", false, _) => {
-                let key = self.bind_text(text)?;
+                let key = self.bind(Param::Text(text));
                 format!("r.id IN (SELECT m.user_id FROM user_emails m WHERE m.realm_id = $1 AND m.email_key = {key})")
             }
             ("groups", false, Some(id)) => {
@@ -207,38 +212,27 @@ impl Compiler {
                      SELECT m.group_id FROM group_members m WHERE m.realm_id = $1 AND m.nested_id = {id})"
                 )
             }
-            _ => return Ok(None),
+            _ => return None,
         };
         self.by_index = true;
-        Ok(Some(sql))
+        Some(sql)
     }
 
     /// Whether one value fulfils `op literal`.
-    fn test(
-        &mut self,
-        each: &Expression,
-        leaf: &Attribute,
-        op: Op,
-        literal: &Literal,
-        attr: &AttrPath,
-    ) -> Result<String> {
+    fn test(&mut self, each: &Expression, leaf: &Attribute, op: Op, literal: &Literal) -> String {
         match (each, literal) {
-            (Expression::Given, _) => Err(Error::invalid_filter(format!(
-                "`{attr}` is made anew for each answer, so it cannot be compared; compare the id in it"
-            ))),
-            (Expression::Flag(flag), literal) => {
-                Ok(literal.as_bool().map_or("FALSE".into(), |wanted| format!("{flag} = {wanted}")))
-            }
+            (Expression::Json(json), literal) => self.json(json, leaf, op, literal),
+            (Expression::Flag(flag), literal) => equals_bool(literal, |wanted| format!("{flag} = {wanted}")),
             (Expression::Instant(column), Literal::String(text)) => {
-                Ok(instant(text).map_or("FALSE".into(), |at| self.time(column, op, at)))
+                instant(text).map_or("FALSE".into(), |at| self.time(column, op, at))
             }
             (Expression::Id(column), Literal::String(text)) => {
                 let text = comparable_text(leaf, text);
                 match (op, id_named(&text)) {
-                    (Op::Eq, None) => Ok("FALSE".into()),
+                    (Op::Eq, None) => "FALSE".into(),
                     (Op::Eq, Some(id)) => {
                         self.by_index = true;
-                        Ok(format!("{column} = {}", self.bind(Param::Id(id))))
+                        format!("{column} = {}", self.bind(Param::Id(id)))
                     }
                     _ => self.text(&format!("{column}::text"), op, text),
                 }
@@ -248,59 +242,50 @@ impl Compiler {
                 self.text(column, op, comparable_text(leaf, text))
             }
             (Expression::Text(sql), Literal::String(text)) => self.text(sql, op, comparable_text(leaf, text)),
-            (Expression::Json(json), literal) => self.json(json, leaf, op, literal),
-            (_, Literal::Null | Literal::Bool(_) | Literal::Number(_)) => Ok("FALSE".into()),
+            (_, Literal::Null | Literal::Bool(_) | Literal::Number(_)) | (Expression::Given, _) => "FALSE".into(),
         }
     }
 
-    fn json(&mut self, each: &Json, leaf: &Attribute, op: Op, literal: &Literal) -> Result<String> {
+    fn json(&mut self, each: &Json, leaf: &Attribute, op: Op, literal: &Literal) -> String {
         let (json, text) = (each.json(), each.text());
         match (leaf.kind, literal) {
-            (Kind::Boolean, literal) => {
-                Ok(literal.as_bool().map_or("FALSE".into(), |wanted| format!("{json} = '{wanted}'::jsonb")))
-            }
+            (Kind::Boolean, literal) => equals_bool(literal, |wanted| format!("{json} = '{wanted}'::jsonb")),
             (Kind::Integer | Kind::Decimal, Literal::Number(number)) => {
-                let bound = self.bind_text(number.to_string())?;
+                let bound = self.bind(Param::Text(number.to_string()));
                 let compared = |kind| format!("({text})::{kind} {} {bound}::text::{kind}", symbol(op));
                 // Whole numbers exactly, others as the floats that they were when they were read.
-                let exact = if number.as_i128().is_some() {
+                let whole = if number.as_i128().is_some() {
                     format!("WHEN {text} ~ '^-?[0-9]+$' THEN {} ", compared("numeric"))
                 } else {
                     String::new()
                 };
-                Ok(format!(
-                    "CASE WHEN jsonb_typeof({json}) <> 'number' THEN FALSE {exact}ELSE {} END",
-                    compared("float8")
-                ))
+                format!("CASE WHEN jsonb_typeof({json}) <> 'number' THEN FALSE {whole}ELSE {} END", compared("float8"))
             }
-            (Kind::DateTime, Literal::String(wanted)) => match instant(wanted) {
-                None => Ok("FALSE".into()),
-                Some(at) => {
-                    let key = format!("CASE jsonb_typeof({json}) WHEN 'string' THEN {text} END");
-                    self.text(&key, op, instant_key(at))
-                }
-            },
+            (Kind::DateTime, Literal::String(wanted)) => instant(wanted).map_or("FALSE".into(), |at| {
+                let key = format!("CASE jsonb_typeof({json}) WHEN 'string' THEN {text} END");
+                self.text(&key, op, instant_key(at))
+            }),
             (_, Literal::String(wanted)) if leaf.ignores_case() => {
                 self.text(&format!("lower(({text}) COLLATE \"C\")"), op, fold(wanted))
             }
             (_, Literal::String(wanted)) => self.text(&text, op, wanted.clone()),
-            (_, Literal::Null | Literal::Bool(_) | Literal::Number(_)) => Ok("FALSE".into()),
+            (_, Literal::Null | Literal::Bool(_) | Literal::Number(_)) => "FALSE".into(),
         }
     }
 
     /// Compares text by bytes, which in UTF-8 is by code points. Empty text is no value.
-    fn text(&mut self, sql: &str, op: Op, wanted: String) -> Result<String> {
-        if op == Op::Eq {
-            return if wanted.is_empty() { Ok("FALSE".into()) } else { Ok(format!("{sql} = {}", self.bind_text(wanted)?)) };
+    fn text(&mut self, sql: &str, op: Op, wanted: String) -> String {
+        if op == Op::Eq && wanted.is_empty() {
+            return "FALSE".into();
         }
-        let bound = self.bind_text(wanted)?;
-        let value = format!("nullif({sql}, '')");
-        Ok(match op {
-            Op::Co => format!("strpos({value}, {bound}) > 0"),
-            Op::Sw => format!("starts_with({value}, {bound})"),
-            Op::Ew => format!("right({value}, length({bound})) = {bound}"),
-            _ => format!("{value} COLLATE \"C\" {} {bound}", symbol(op)),
-        })
+        let bound = self.bind(Param::Text(wanted));
+        match op {
+            Op::Eq => format!("{sql} = {bound}"),
+            Op::Co => format!("strpos(nullif({sql}, ''), {bound}) > 0"),
+            Op::Sw => format!("starts_with(nullif({sql}, ''), {bound})"),
+            Op::Ew => format!("right(nullif({sql}, ''), length({bound})) = {bound}"),
+            _ => format!("nullif({sql}, '') COLLATE \"C\" {} {bound}", symbol(op)),
+        }
     }
 
     /// Compares a column, which holds whole microseconds, with an instant, which may lie between two of them.
@@ -315,13 +300,6 @@ impl Compiler {
             _ => return "FALSE".into(),
         };
         format!("{column} {op} {}", self.bind(Param::Instant(floor)))
-    }
-
-    fn bind_text(&mut self, text: String) -> Result<String> {
-        if text.contains('\0') {
-            return Err(Error::invalid_filter("a value in the filter contains U+0000, which no attribute can hold"));
-        }
-        Ok(self.bind(Param::Text(text)))
     }
 
     fn bind(&mut self, param: Param) -> String {
@@ -472,7 +450,9 @@ fn not(condition: &str) -> String {
 fn wanted_values(filter: &Filter) -> Vec<&str> {
     match filter {
         Filter::And(left, right) => [wanted_values(left), wanted_values(right)].concat(),
-        Filter::Compare { attr, op: Op::Eq, value: Literal::String(text) } if attr.name.eq_ignore_ascii_case("value") => {
+        Filter::Compare { attr, op: Op::Eq, value: Literal::String(text) }
+            if attr.name.eq_ignore_ascii_case("value") =>
+        {
             vec![text]
         }
         _ => Vec::new(),
@@ -482,6 +462,10 @@ fn wanted_values(filter: &Filter) -> Vec<&str> {
 /// The id which is written exactly so.
 fn id_named(text: &str) -> Option<Uuid> {
     Uuid::try_parse(text).ok().filter(|id| id.to_string() == text)
+}
+
+fn equals_bool(literal: &Literal, sql: impl Fn(bool) -> String) -> String {
+    literal.as_bool().map_or("FALSE".into(), sql)
 }
 
 fn comparable_text(leaf: &Attribute, text: &str) -> String {

@@ -13,6 +13,7 @@ mod concurrency;
 mod crash;
 mod discovery;
 mod etag;
+mod filter_agreement;
 mod filters;
 mod first_start;
 mod groups;
