@@ -320,13 +320,13 @@ impl<'a> Place<'a> {
     fn values(self, found: Resolved) -> Values {
         match self {
             Place::Element(_, element) => Values { rows: None, each: element.part(found.sub) },
-            Place::Row(resource_type) => match column(found) {
-                Some(each) => Values { rows: None, each },
-                None => {
-                    let (rows, element) = elements(resource_type, found);
-                    Values { rows, each: element.part(found.sub) }
+            Place::Row(resource_type) => {
+                let (rows, element) = elements(resource_type, found);
+                match column(found) {
+                    Some(each) => Values { rows: None, each },
+                    None => Values { rows, each: element.part(found.sub) },
                 }
-            },
+            }
         }
     }
 }

@@ -327,7 +327,7 @@ impl Database {
     async fn found(&self, table: &str, condition: &Condition) -> Result<Vec<Uuid>, tokio_postgres::Error> {
         let sql = format!("SELECT r.id FROM {table} r WHERE r.realm_id = $1 AND ({}) ORDER BY r.id", condition.sql);
         let mut params: Vec<(&(dyn ToSql + Sync), Type)> = vec![(&self.realm, Type::UUID)];
-        params.extend(condition.params.iter().map(|param| param.bound()));
+        params.extend(condition.params.iter().map(filter_sql::Param::bound));
         let rows = if condition.indexed {
             let params: Vec<_> = params.iter().map(|(param, _)| *param).collect();
             self.client.query(&sql, &params).await?
@@ -443,7 +443,8 @@ async fn sql_finds_exactly_those_who_match() {
                 .collect();
             let found =
                 database.found(table, &condition).await.unwrap_or_else(|e| panic!("{filter}\n{condition:#?}\n{e:?}"));
-            for row in rows.iter().filter(|row| expected.contains(&row.id) != found.contains(&row.id)) {
+            let wrong = rows.iter().find(|row| expected.contains(&row.id) != found.contains(&row.id));
+            if let Some(row) = wrong {
                 panic!("{filter}\n{condition:#?}\n{}\nexpected: {}", json!(row.answer), expected.contains(&row.id));
             }
             compared += 1;
