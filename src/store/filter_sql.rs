@@ -291,7 +291,11 @@ impl Compiler {
     /// Compares text by bytes, which in UTF-8 is by code points. Empty text is no value.
     fn text(&mut self, sql: &str, op: Op, wanted: String) -> Result<String> {
         if op == Op::Eq {
-            return if wanted.is_empty() { Ok("FALSE".into()) } else { Ok(format!("{sql} = {}", self.bind_text(wanted)?)) };
+            return if wanted.is_empty() {
+                Ok("FALSE".into())
+            } else {
+                Ok(format!("{sql} = {}", self.bind_text(wanted)?))
+            };
         }
         let bound = self.bind_text(wanted)?;
         let value = format!("nullif({sql}, '')");
@@ -472,7 +476,9 @@ fn not(condition: &str) -> String {
 fn wanted_values(filter: &Filter) -> Vec<&str> {
     match filter {
         Filter::And(left, right) => [wanted_values(left), wanted_values(right)].concat(),
-        Filter::Compare { attr, op: Op::Eq, value: Literal::String(text) } if attr.name.eq_ignore_ascii_case("value") => {
+        Filter::Compare { attr, op: Op::Eq, value: Literal::String(text) }
+            if attr.name.eq_ignore_ascii_case("value") =>
+        {
             vec![text]
         }
         _ => Vec::new(),

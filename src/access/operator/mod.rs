@@ -82,6 +82,9 @@ pub struct Tokens {
 /// Why an operator is not let in.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
+    /// No operator has that name and password.
+    #[error("Invalid user credentials")]
+    WrongCredentials,
     /// What was presented is worth nothing (`invalid_grant`, RFC 6749 §5.2); the text is Keycloak's.
     #[error("{0}")]
     InvalidGrant(&'static str),
@@ -134,7 +137,7 @@ impl Operators {
         let is_right = self.shared.passwords.verify(password, hash).await?;
         let Some(admin) = admin.filter(|_| is_right) else {
             info!("a sign-in of an operator was refused: wrong username or password");
-            return Err(Refusal::InvalidGrant("Invalid user credentials"));
+            return Err(Refusal::WrongCredentials);
         };
         // Said only to who knows the password, so that it tells a stranger nothing.
         if !admin.enabled {
