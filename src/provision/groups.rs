@@ -15,7 +15,7 @@ use crate::{
     },
     scim::{
         self,
-        filter::Filter,
+        filter::{Filter, comparable},
         list::Page,
         patch::{self, MembersDelta, Operation},
         resource::{self, Resource, fold},
@@ -229,7 +229,9 @@ async fn known(tx: &mut RealmTx, delta: &MembersDelta) -> Result<Vec<Member>> {
 /// The group as the answer needs it, once everything before is committed.
 async fn with_members(mut tx: RealmTx, document: Document, urls: Option<MemberUrls<'_>>) -> Result<Group> {
     let members = match urls {
-        Some(urls) => members::list(&mut tx, &[document.id], urls.users, urls.groups).await?.pop().map(|(_, text)| text),
+        Some(urls) => {
+            members::list(&mut tx, &[document.id], urls.users, urls.groups).await?.pop().map(|(_, text)| text)
+        }
         None => None,
     };
     tx.commit().await?;
@@ -244,6 +246,7 @@ fn row_of(scope: &Scope, resource: &Resource) -> GroupRow {
         display_name_key,
         external_id: resource.external_id().map(str::to_owned),
         attributes: JsonText(Document::text_of(&schemas, resource)),
+        comparable: comparable(ResourceType::group(), resource).map(|form| JsonText(Value::Object(form).to_string())),
     }
 }
 

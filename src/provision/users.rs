@@ -13,7 +13,7 @@ use crate::{
     },
     scim::{
         self,
-        filter::Filter,
+        filter::{Filter, comparable},
         list::Page,
         patch::{self, Operation},
         resource::{self, Resource, fold},
@@ -183,6 +183,7 @@ fn row_of(resource: &Resource) -> UserRow {
         display_name_key: resource.display_name().map(fold),
         email_keys,
         attributes: JsonText(Document::text_of(&schemas, resource)),
+        comparable: comparable(ResourceType::user(), resource).map(|form| JsonText(Value::Object(form).to_string())),
     }
 }
 

@@ -26,13 +26,15 @@ pub struct GroupRow {
     pub unique_name: Option<String>,
     pub external_id: Option<String>,
     pub attributes: JsonText,
+    /// The document as filters compare it, where that is not the document itself.
+    pub comparable: Option<JsonText>,
 }
 
 pub const INSERT: &str = "
     WITH created AS (
         INSERT INTO groups (realm_id, id, version, created_at, updated_at, display_name_key, unique_name, external_id,
-                            attributes)
-        VALUES ($1, $2, 1, $3, $3, $4, $5, $6, $9))
+                            attributes, comparable)
+        VALUES ($1, $2, 1, $3, $3, $4, $5, $6, $9, $10))
     INSERT INTO outbox (realm_id, event, resource_id, version, attributes, actor, request_id, created_at)
     VALUES ($1, 'dsync.group.created', $2, 1, $9, $7, $8, $3)";
 
@@ -46,7 +48,7 @@ const UPDATE: &str = "
     WITH updated AS (
         UPDATE groups
            SET version = version + 1, updated_at = greatest(updated_at, $3), display_name_key = $4, unique_name = $5,
-               external_id = $6, attributes = $10
+               external_id = $6, attributes = $10, comparable = $11
          WHERE realm_id = $1 AND id = $2
         RETURNING version, updated_at),
     told AS (
@@ -89,6 +91,7 @@ pub async fn insert(tx: &mut RealmTx, id: GroupId, row: &GroupRow, origin: &Orig
             &origin.actor,
             &origin.request_id,
             &row.attributes,
+            &row.comparable,
         ],
     )
     .await
@@ -125,6 +128,7 @@ pub async fn update(
                 &origin.request_id,
                 &Json(previous),
                 &row.attributes,
+                &row.comparable,
             ],
         )
         .await?;

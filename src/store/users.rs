@@ -8,14 +8,7 @@ use tokio_postgres::{
 };
 use uuid::Uuid;
 
-use super::{
-    error::Result,
-    filter_sql::Condition,
-    json::JsonText,
-    list,
-    outbox::Origin,
-    tx::RealmTx,
-};
+use super::{error::Result, filter_sql::Condition, json::JsonText, list, outbox::Origin, tx::RealmTx};
 use crate::{
     model::{
         UserId,
@@ -34,14 +27,16 @@ pub struct UserRow {
     pub display_name_key: Option<String>,
     pub email_keys: Vec<String>,
     pub attributes: JsonText,
+    /// The document as filters compare it, where that is not the document itself.
+    pub comparable: Option<JsonText>,
 }
 
 /// One statement: the user, its e-mails, its role mapping, its outbox row.
 pub const INSERT: &str = "
     WITH created AS (
         INSERT INTO users (realm_id, id, version, created_at, updated_at, active, activated_at, user_name_key,
-                           external_id, display_name_key, display_name, attributes)
-        VALUES ($1, $2, 1, $3, $3, $4, $5, $6, $7, $8, $12::jsonb ->> 'displayName', $12)),
+                           external_id, display_name_key, display_name, attributes, comparable)
+        VALUES ($1, $2, 1, $3, $3, $4, $5, $6, $7, $8, $12::jsonb ->> 'displayName', $12, $13)),
     mails AS (
         INSERT INTO user_emails (realm_id, user_id, email_key) SELECT $1, $2, key FROM unnest($9::text[]) AS key),
     mapped AS (
@@ -83,7 +78,7 @@ const UPDATE: &str = "
     WITH updated AS (
         UPDATE users
            SET version = version + 1, updated_at = greatest(updated_at, $3), active = $4, user_name_key = $5,
-               external_id = $6, display_name_key = $7, attributes = $12,
+               external_id = $6, display_name_key = $7, attributes = $12, comparable = $14,
                display_name = CASE WHEN $13 THEN $12::jsonb ->> 'displayName' ELSE display_name END
          WHERE realm_id = $1 AND id = $2
         RETURNING version, updated_at),
@@ -134,6 +129,7 @@ pub async fn insert(mut tx: RealmTx, id: UserId, row: &UserRow, activated: bool,
             &origin.actor,
             &origin.request_id,
             &row.attributes,
+            &row.comparable,
         ],
     )
     .await
@@ -177,6 +173,7 @@ pub async fn update(
                 &Json(previous),
                 &row.attributes,
                 &display_name_follows,
+                &row.comparable,
             ],
         )
         .await?;

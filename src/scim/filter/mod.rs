@@ -5,6 +5,7 @@
 //! `store::filter_sql` compiles the same AST to SQL.
 
 mod check;
+mod comparable;
 mod eval;
 mod lexer;
 mod parser;
@@ -12,6 +13,7 @@ mod parser;
 use std::fmt;
 
 pub use check::{Lookup, check};
+pub use comparable::{comparable, instant_key};
 pub use eval::{matches, matches_value};
 
 use super::error::{Error, Result};

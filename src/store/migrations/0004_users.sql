@@ -16,6 +16,8 @@ CREATE TABLE users (
     -- The application's own display name; SCIM answers the one in `attributes`.
     display_name     text,
     attributes       jsonb       NOT NULL,
+    -- The document as filters compare it, where that is not the document itself; see `scim::filter::comparable`.
+    comparable       jsonb,
     PRIMARY KEY (realm_id, id),
     UNIQUE (realm_id, user_name_key)
 ) PARTITION BY HASH (realm_id);

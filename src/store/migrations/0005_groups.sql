@@ -11,6 +11,8 @@ CREATE TABLE groups (
     unique_name      text,
     external_id      text,
     attributes       jsonb       NOT NULL,
+    -- The document as filters compare it, where that is not the document itself; see `scim::filter::comparable`.
+    comparable       jsonb,
     PRIMARY KEY (realm_id, id),
     UNIQUE (realm_id, unique_name)
 ) PARTITION BY HASH (realm_id);
