@@ -132,7 +132,8 @@ impl From<StatusCode> for Outcome {
 pub fn start_logs(filter: &str, json: bool) -> Result<(), ParseError> {
     let logs = tracing_subscriber::fmt().with_env_filter(EnvFilter::try_new(filter)?).with_writer(io::stderr);
     // Fails when logs were started before, as in tests: the first one stays.
-    let _already = if json { logs.json().flatten_event(true).with_span_list(false).try_init() } else { logs.try_init() };
+    let _already =
+        if json { logs.json().flatten_event(true).with_span_list(false).try_init() } else { logs.try_init() };
     Ok(())
 }
 

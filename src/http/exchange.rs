@@ -37,6 +37,8 @@ pub struct Call {
     pub route: &'static Route,
     /// What the braces of the route's template stand for, percent-decoded.
     pub params: Vec<(&'static str, String)>,
+    /// Why the route is not the one that was asked for: told only once the caller is known.
+    pub miss: Option<Failure>,
     pub method: Method,
     pub uri: Uri,
     pub headers: HeaderMap,
@@ -109,8 +111,11 @@ impl Ask {
         let media_type = self.header(header::CONTENT_TYPE).unwrap_or_default();
         let essence = media_type.split(';').next().unwrap_or_default().trim();
         let known = ["", "application/scim+json", "application/json"].iter().any(|m| essence.eq_ignore_ascii_case(m));
+        // RFC 8259 §8.1: JSON between systems is UTF-8.
+        let charset = media_type.to_ascii_lowercase().split_once("charset=").map(|(_, rest)| rest.to_owned());
+        let utf8 = charset.is_none_or(|charset| charset.trim_start_matches('"').starts_with("utf-8"));
         let plain = self.header(header::CONTENT_ENCODING).is_none_or(|e| e.eq_ignore_ascii_case("identity"));
-        if !known || !plain {
+        if !known || !utf8 || !plain {
             return Err(Failure::MediaType);
         }
         Ok(crate::scim::json::parse(&self.body)?)

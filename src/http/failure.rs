@@ -40,6 +40,9 @@ pub enum Failure {
     /// An answer of the token endpoint (RFC 6749 §5.2).
     #[error("{description}")]
     Grant { error: &'static str, description: String },
+    /// A wrong name or password; Keycloak answers 401.
+    #[error("Invalid user credentials")]
+    WrongCredentials,
     #[error(transparent)]
     Verb(#[from] provision::Error),
     /// Too many requests are in flight.
@@ -60,6 +63,7 @@ impl From<scim::error::Error> for Failure {
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         match refusal {
+            Refusal::WrongCredentials => Failure::WrongCredentials,
             Refusal::InvalidGrant(description) => {
                 Failure::Grant { error: "invalid_grant", description: description.to_owned() }
             }

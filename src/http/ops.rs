@@ -37,13 +37,18 @@ impl Ops {
             // Alive is the process, whatever is the matter with its surroundings: a restart would not help.
             "/health/live" => health(true, &[]),
             "/health/started" => health(phase != Phase::Starting, &[]),
-            "/health/ready" | "/health" => {
-                health(phase == Phase::Serving && database, &[("database", database), ("serving", phase == Phase::Serving)])
-            }
+            "/health/ready" | "/health" => health(
+                phase == Phase::Serving && database,
+                &[("database", database), ("serving", phase == Phase::Serving)],
+            ),
             "/metrics" => {
                 let status = self.store.pool_status();
                 telemetry::store_pool(status.available, status.size.saturating_sub(status.available));
-                reply(StatusCode::OK, http::HeaderValue::from_static("text/plain; version=0.0.4"), self.metrics.render())
+                reply(
+                    StatusCode::OK,
+                    http::HeaderValue::from_static("text/plain; version=0.0.4"),
+                    self.metrics.render(),
+                )
             }
             _ => empty(StatusCode::NOT_FOUND),
         }

@@ -100,24 +100,41 @@ impl Table {
         Self { paths }
     }
 
-    fn find(&self, method: &Method, path: &str) -> Result<(&'static Route, Vec<(&'static str, String)>)> {
+    fn find(&self, method: &Method, path: &str) -> Result<Found> {
         if is_odd(path) {
             return Err(Failure::OddPath);
         }
         // A slash at the end is how some clients write a collection.
         let path = if path.len() > 1 { path.strip_suffix('/').unwrap_or(path) } else { path };
         let found = self.paths.at(path).map_err(|_| Failure::NoRoute)?;
-        let Some(route) = found.value.iter().find(|route| route.method == *method).copied() else {
-            let allowed: Vec<&str> = found.value.iter().map(|route| route.method.as_str()).collect();
-            return Err(Failure::Method(allowed.join(", ")));
+        let (route, miss) = match found.value.iter().find(|route| route.method == *method) {
+            Some(route) => (route, None),
+            None => {
+                let allowed: Vec<&str> = found.value.iter().map(|route| route.method.as_str()).collect();
+                (found.value.first().ok_or(Failure::NoRoute)?, Some(Failure::Method(allowed.join(", "))))
+            }
         };
-        let names = route.path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));
-        let mut params = Vec::with_capacity(2);
-        for name in names {
-            params.push((name, decoded(found.params.get(name).unwrap_or_default())?));
+        let miss = if route.path.ends_with(REST) { Some(Failure::NoRoute) } else { miss };
+        match (miss, &route.endpoint) {
+            // A realm does not even say what it lacks before it knows who asks (M001, M013).
+            (miss, Endpoint::Scim(_)) | (miss @ None, _) => {
+                let names = route.path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));
+                let value = |name| Ok((name, decoded(found.params.get(name).unwrap_or_default())?));
+                let params = names.filter(|name| !name.starts_with('*')).map(value).collect::<Result<_>>()?;
+                Ok(Found { route, params, miss })
+            }
+            (Some(miss), _) => Err(miss),
         }
-        Ok((route, params))
     }
+}
+
+/// How a template ends that stands for all which no other one of its surface names.
+pub const REST: &str = "/{*rest}";
+
+struct Found {
+    route: &'static Route,
+    params: Vec<(&'static str, String)>,
+    miss: Option<Failure>,
 }
 
 /// Empty and dot segments, in plain or encoded, and encoded slashes: what one server reads differently from the next.
@@ -157,6 +174,18 @@ pub enum Speaks {
     OAuth,
 }
 
+impl Speaks {
+    fn at(path: &str) -> Self {
+        if path.contains("/protocol/openid-connect/") {
+            Speaks::OAuth
+        } else if path.starts_with("/realms/") || path.starts_with("/scim/") {
+            Speaks::Scim
+        } else {
+            Speaks::Admin
+        }
+    }
+}
+
 /// Routes a request: pure, and so the outermost layer.
 pub fn layer(table: Table) -> impl Layer<Dispatched, Service = Router> + Clone + Send + Sync {
     let table = Arc::new(table);
@@ -188,19 +217,16 @@ impl Service<Request> for Router {
         let request_id = request_id(&request);
         let method = request.method().clone();
         let path = request.uri().path();
-        let speaks = match path {
-            path if path.contains("/scim/") => Speaks::Scim,
-            path if path.contains("/protocol/openid-connect/") => Speaks::OAuth,
-            _ => Speaks::Admin,
-        };
+        let speaks = Speaks::at(path);
         let found = self.table.find(&method, path);
-        let label = found.as_ref().map_or("none", |(route, _)| route.path);
-        let call = found.and_then(|(route, params)| {
+        let label = found.as_ref().map_or("none", |found| found.route.path);
+        let call = found.and_then(|Found { route, params, miss }| {
             let authority = authority(&request)?;
             let (parts, body) = request.into_parts();
             let at = Timestamp::now().round(Unit::Millisecond).unwrap_or_else(|_| Timestamp::now());
             let (method, uri, headers) = (parts.method, parts.uri, parts.headers);
-            Ok(Call { route, params, method, uri, headers, body, authority, request_id: request_id.clone(), at })
+            let request_id = request_id.clone();
+            Ok(Call { route, params, miss, method, uri, headers, body, authority, request_id, at })
         });
         self.inner.call(Routed { call, method, label, speaks, request_id })
     }
@@ -208,8 +234,9 @@ impl Service<Request> for Router {
 
 /// The client's own id if it is well-formed, else one of ours. It comes back in the answer.
 fn request_id(request: &Request) -> Arc<str> {
-    let well_formed =
-        |id: &&str| (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b));
+    let well_formed = |id: &&str| {
+        (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b))
+    };
     match text(request.headers(), REQUEST_ID.clone()).filter(well_formed) {
         Some(id) => id.into(),
         None => Uuid::now_v7().to_string().into(),
@@ -234,6 +261,8 @@ fn authority(request: &Request) -> Result<Option<String>> {
             let host = host.parse::<http::uri::Authority>().map_err(|_| Failure::OddHost)?;
             Ok(Some(host.as_str().to_owned()))
         }
+        // RFC 9112 §3.2: only HTTP/1.0 may leave it out.
+        (None, None) if request.version() > http::Version::HTTP_10 => Err(Failure::OddHost),
         (None, None) => Ok(None),
     }
 }

@@ -229,7 +229,9 @@ async fn known(tx: &mut RealmTx, delta: &MembersDelta) -> Result<Vec<Member>> {
 /// The group as the answer needs it, once everything before is committed.
 async fn with_members(mut tx: RealmTx, document: Document, urls: Option<MemberUrls<'_>>) -> Result<Group> {
     let members = match urls {
-        Some(urls) => members::list(&mut tx, &[document.id], urls.users, urls.groups).await?.pop().map(|(_, text)| text),
+        Some(urls) => {
+            members::list(&mut tx, &[document.id], urls.users, urls.groups).await?.pop().map(|(_, text)| text)
+        }
         None => None,
     };
     tx.commit().await?;

@@ -162,9 +162,7 @@ pub async fn add_domain(store: &Store, name: &str, domain: &str, at: Timestamp) 
             return Err(Error::Conflict("the realm `master` is served on the platform's host alone".into()));
         }
         realms::add_domain(&mut tx, new, at).await.map_err(|error| match error {
-            store::error::Error::Taken(_) => {
-                Error::Conflict(format!("the domain `{}` belongs to a realm already", new.as_str()))
-            }
+            store::error::Error::Taken(_) => Error::Conflict("this domain belongs to a realm already".into()),
             error => error.into(),
         })?;
         Ok((tx, realm, ()))

@@ -25,8 +25,6 @@ pub fn simple(kind: Kind, value: Value) -> Value {
     match (kind, &value) {
         (Kind::Boolean, Value::String(text)) => boolean(text).map_or(value, Value::Bool),
         (Kind::Integer | Kind::Decimal, Value::String(text)) => number(text).map_or(value, Value::Number),
-        (Kind::String, Value::Number(number)) => Value::String(number.to_string()),
-        (Kind::String, Value::Bool(boolean)) => Value::String(boolean.to_string()),
         _ => value,
     }
 }
@@ -48,6 +46,9 @@ fn number(text: &str) -> Option<Number> {
 
 /// `"manager": "26118915"` for `{"value": "26118915"}`: Entra ID. The empty text is how it clears a manager.
 pub fn complex_from_text(attribute: &Attribute, text: String) -> Option<Map<String, Value>> {
+    if attribute.multi_valued {
+        return None;
+    }
     attribute.sub("value")?;
     let mut complex = Map::new();
     if !text.is_empty() {
@@ -84,7 +85,7 @@ mod tests {
         assert_eq!(simple(Kind::Boolean, json!("maybe")), json!("maybe"));
         assert_eq!(simple(Kind::Integer, json!("4x")), json!("4x"));
         assert_eq!(simple(Kind::Integer, json!("42")), json!(42));
-        assert_eq!(simple(Kind::String, json!(701_984)), json!("701984"));
+        assert_eq!(simple(Kind::String, json!(701_984)), json!(701_984));
         assert_eq!(simple(Kind::String, json!(["a"])), json!(["a"]));
     }
 }

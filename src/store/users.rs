@@ -8,14 +8,7 @@ use tokio_postgres::{
 };
 use uuid::Uuid;
 
-use super::{
-    error::Result,
-    filter_sql::Condition,
-    json::JsonText,
-    list,
-    outbox::Origin,
-    tx::RealmTx,
-};
+use super::{error::Result, filter_sql::Condition, json::JsonText, list, outbox::Origin, tx::RealmTx};
 use crate::{
     model::{
         UserId,

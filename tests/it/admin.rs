@@ -199,7 +199,7 @@ async fn master_has_no_scim() {
 #[tokio::test]
 async fn a_domain_belongs_to_one_realm() {
     let (acme, globex) = World::two_realms().await;
-    let domain = format!("id.{}.example", acme.name);
+    let domain = format!("host-{}.example", crate::process::unique());
     assert_eq!(acme.admin.get("/domains").await.json(), json!([]));
     let added = acme.admin.post("/domains", json!({ "domain": domain.to_uppercase() })).await;
     assert_eq!(added.status, 201, "{added}");

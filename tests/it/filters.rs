@@ -190,16 +190,3 @@ async fn a_change_is_found_by_when_it_was_made() {
     assert!(realm.operations(&format!("/Users/{ada}"), patch).await.status.is_success());
     assert_eq!(realm.names(&format!("meta.lastModified gt {before}")).await, ["ada"]);
 }
-
-#[tokio::test]
-async fn a_search_by_post_finds_the_same() {
-    let realm = ada_bob_and_cyd().await;
-    let search = json!({
-        "schemas": ["urn:ietf:params:scim:api:messages:2.0:SearchRequest"],
-        "filter": r#"userName sw "ada""#, "attributes": ["userName"], "startIndex": 1, "count": 10
-    });
-    let found = realm.post("/Users/.search", search).await;
-    assert_eq!(found.status, 200, "{found}");
-    let found = found.json();
-    assert_eq!((&found["totalResults"], &found["Resources"][0]["userName"]), (&json!(1), &json!(ADA)));
-}

@@ -103,8 +103,10 @@ async fn an_outage(begin: impl FnOnce(&Postgres), end: impl FnOnce(&Postgres)) {
     let operator = admin.get("/scim").await;
     assert_eq!(operator.status, 503, "{operator}");
     assert!(!operator.header("retry-after").is_empty());
-    let ready = world.management().get("/health/ready").await;
-    assert_eq!(ready.status, 503, "{ready}");
+    while world.management().get("/health/ready").await.status != 503 {
+        assert!(away_since.elapsed() < Duration::from_secs(3), "still ready");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     assert_eq!(world.management().get("/health/live").await.status, 200);
     // Long enough for every deadline on the way to pass at least once.
     tokio::time::sleep_until((away_since + Duration::from_secs(4)).into()).await;

@@ -111,7 +111,7 @@ async fn a_patch_with_one_wrong_operation_changes_nothing() {
     let created = realm.create_user(ada()).await;
     let path = format!("/Users/{}", created.id());
     for (wrong, why) in [
-        (json!({ "op": "replace", "path": "emails[type eq \"home\"].value", "value": 7 }), "invalidValue"),
+        (json!({ "op": "replace", "path": "emails[type eq \"home\"].value", "value": { "a": 7 } }), "invalidValue"),
         (json!({ "op": "replace", "path": "name[", "value": "x" }), "invalidPath"),
         (json!({ "op": "replace", "path": "active", "value": "perhaps" }), "invalidValue"),
         (json!({ "op": "frobnicate", "path": "title", "value": "x" }), "invalidSyntax"),

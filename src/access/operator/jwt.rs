@@ -388,10 +388,11 @@ mod tests {
 
     #[test]
     fn a_header_with_more_than_ours_is_refused() {
+        type Change = Box<dyn FnOnce(&mut Header)>;
         let signer = Signer::generate();
         let jwk = serde_json::from_value(json!({"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"})).unwrap();
         let url = || Some("https://evil.example/keys".to_owned());
-        let changes: Vec<Box<dyn FnOnce(&mut Header)>> = vec![
+        let changes: Vec<Change> = vec![
             Box::new(|h| h.crit = Some(vec!["exp".into()])),
             Box::new(|h| h.crit = Some(vec![])),
             Box::new(|h| h.extras.insert("b64", false)),

@@ -82,6 +82,9 @@ pub struct Tokens {
 /// Why an operator is not let in.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
+    /// No operator has that name and password.
+    #[error("Invalid user credentials")]
+    WrongCredentials,
     /// What was presented is worth nothing (`invalid_grant`, RFC 6749 §5.2); the text is Keycloak's.
     #[error("{0}")]
     InvalidGrant(&'static str),
@@ -134,7 +137,7 @@ impl Operators {
         let is_right = self.shared.passwords.verify(password, hash).await?;
         let Some(admin) = admin.filter(|_| is_right) else {
             info!("a sign-in of an operator was refused: wrong username or password");
-            return Err(Refusal::InvalidGrant("Invalid user credentials"));
+            return Err(Refusal::WrongCredentials);
         };
         // Said only to who knows the password, so that it tells a stranger nothing.
         if !admin.enabled {
@@ -231,17 +234,12 @@ pub async fn bootstrap(
     }
     let username = username.unwrap_or_else(|| "admin".to_owned());
     let key = username_key(&username).ok_or(BootstrapError::Username)?;
-    let (password, generated_password) = match password {
-        Some(chosen) => (chosen, None),
-        None => {
-            let generated = password::generate();
-            (generated.clone(), Some(generated))
-        }
-    };
-    if password.is_empty() || password.len() > password::MAX_LENGTH {
-        return Err(BootstrapError::Password);
-    }
-    let hash = password::hash(&password);
+    let generated_password = password.is_none().then(password::generate);
+    let chosen_or_generated = password.as_deref().or(generated_password.as_deref());
+    let hash = chosen_or_generated
+        .filter(|password| (1..=password::MAX_LENGTH).contains(&password.len()))
+        .map(password::hash)
+        .ok_or(BootstrapError::Password)?;
     let admin = Admin { id: AdminId(Uuid::now_v7()), username, enabled: true };
     let is_first = admins::found(store, &admin, &key, &hash, Timestamp::now()).await?;
     Ok(is_first.then_some(Bootstrapped { username: admin.username, generated_password }))

@@ -19,7 +19,7 @@ use crate::{
         Edge,
         exchange::{Ask, Body, Call, Permitted, Reply, pairs, text},
         failure::Failure,
-        route::{self, Anyone, Answer, Bound},
+        route::{self, Answer, Anyone, Bound},
     },
     model::{Scope, admin::Admin},
     telemetry::{self, Authentication},
@@ -76,6 +76,9 @@ where
                     let authorization = text(&call.headers, http::header::AUTHORIZATION);
                     let (at, id) = (call.at, call.request_id.clone());
                     let scope = edge.access.scim_client(&place, authorization, at, id).await?;
+                    if let Some(miss) = call.miss.take() {
+                        return Err(miss);
+                    }
                     if ask.is_none() {
                         let base_url = scim_base(&edge, &place);
                         ask = Some(Arc::new(read(&mut call, &edge, base_url).await?));
@@ -114,7 +117,7 @@ where
             let authorization = text(&call.headers, http::header::AUTHORIZATION);
             let token = bearer(authorization).map_err(|_| Failure::NotAnOperator("HTTP 401 Unauthorized"))?;
             let caller = edge.operators.verify(token).await.map_err(|refusal| match refusal {
-                Refusal::InvalidGrant(_) => Failure::NotAnOperator("HTTP 401 Unauthorized"),
+                Refusal::WrongCredentials | Refusal::InvalidGrant(_) => Failure::NotAnOperator("HTTP 401 Unauthorized"),
                 Refusal::Unavailable(error) => error.into(),
             })?;
             let base_url = edge.settings.public_url.clone();

@@ -22,9 +22,7 @@ use crate::{
         failure::Failure,
         route::{Routed, Speaks},
     },
-    provision,
-    scim,
-    store,
+    provision, scim, store,
     telemetry::{self, Authentication, Outcome},
 };
 
@@ -84,10 +82,14 @@ fn status_of(failure: &Failure) -> (u16, Option<&'static str>) {
         Failure::MediaType => (415, None),
         Failure::TooLarge(_) => (413, None),
         Failure::SlowBody => (408, None),
-        Failure::Denied(Denied::Unauthorized { .. }) | Failure::NotAnOperator(_) => (401, None),
+        Failure::Denied(Denied::Unauthorized { .. }) | Failure::NotAnOperator(_) | Failure::WrongCredentials => {
+            (401, None)
+        }
         Failure::Denied(Denied::Store(error)) | Failure::Verb(provision::Error::Store(error)) => match error {
             // What is left of these when the verbs have tried again and named what they could name.
-            store::error::Error::Stale | store::error::Error::Deadlock | store::error::Error::Unavailable(_) => (503, None),
+            store::error::Error::Stale | store::error::Error::Deadlock | store::error::Error::Unavailable(_) => {
+                (503, None)
+            }
             store::error::Error::Taken(_) => (409, Some("uniqueness")),
             store::error::Error::Dangling(_) => (409, None),
             store::error::Error::Refused(_) => (500, None),
@@ -152,6 +154,7 @@ fn detail_of(failure: &Failure, status: u16) -> String {
 fn oauth(failure: &Failure, detail: &str) -> Value {
     let error = match failure {
         Failure::Grant { error, .. } => error,
+        Failure::WrongCredentials => "invalid_grant",
         _ => "invalid_request",
     };
     json!({ "error": error, "error_description": detail })
@@ -184,4 +187,3 @@ fn log(failure: &Failure, status: u16) {
         _ => {}
     }
 }
-

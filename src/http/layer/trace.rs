@@ -44,7 +44,8 @@ where
     }
 
     fn call(&mut self, routed: Routed) -> Self::Future {
-        let (began, label, method, id) = (Instant::now(), routed.label, routed.method.clone(), routed.request_id.clone());
+        let (began, label, method, id) =
+            (Instant::now(), routed.label, routed.method.clone(), routed.request_id.clone());
         let span = info_span!("request", request.id = %id, http.method = %method, http.route = label);
         let counted = Counted { method, label, began, outcome: None };
         let answer = span.in_scope(|| self.inner.call(routed));

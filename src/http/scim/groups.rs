@@ -41,8 +41,7 @@ pub async fn list(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
 pub async fn replace(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
     let (asked, urls) = (Asked::of(&call)?, Urls::of(&call));
     let (id, if_match) = (call.param("id"), IfMatch(call.header(header::IF_MATCH)));
-    let group =
-        groups::replace(&edge.store, call.caller(), id, call.json()?, if_match, urls.wanted(&asked)).await?;
+    let group = groups::replace(&edge.store, call.caller(), id, call.json()?, if_match, urls.wanted(&asked)).await?;
     Ok(rendered(&call, &asked, &group).reply(StatusCode::OK))
 }
 

@@ -10,7 +10,13 @@ mod users;
 
 use http::Method;
 
-use super::route::{Route, route, scim};
+use super::{
+    Edge,
+    exchange::{Permitted, Reply},
+    failure::{Failure, Result},
+    route::{Route, route, scim},
+};
+use crate::model::Scope;
 
 /// The route table.
 pub fn routes() -> Vec<Route> {
@@ -40,6 +46,11 @@ pub fn routes() -> Vec<Route> {
         GET "/ResourceTypes/{id}" => discovery::resource_type,
         GET "/Schemas" => discovery::schemas,
         GET "/Schemas/{id}" => discovery::schema,
+        GET "/{*rest}" => nothing,
     ]
 }
 
+/// What no other route names. It is a route, so that a stranger gets the same 401 here as everywhere in a realm.
+async fn nothing(_: Edge, _: Permitted<Scope>) -> Result<Reply> {
+    Err(Failure::NoRoute)
+}

@@ -312,12 +312,12 @@ impl Edit<'_> {
     /// The value that a filter describes, with `sub` on top.
     ///
     /// NB: RFC 7644 §3.5.2.3 wants `noTarget`. Entra ID writes `emails[type eq "work"].value` whether or not there is
-    /// such an address, and gives up on the user if it is refused.
+    /// such an address, and gives up on the user if it is refused. A filter which names the `value` means one that exists.
     fn created(&self, filter: Option<&Filter>, sub: Sub<'_>, value: Value) -> Result<Value> {
         let mut described = Map::new();
         let describes =
             self.admission.is_lenient() && filter.is_none_or(|filter| describe(filter, self.attribute, &mut described));
-        if !describes || described.contains_key(sub.name()) {
+        if !describes || described.contains_key("value") || described.contains_key(sub.name()) {
             return Err(self.no_target());
         }
         described.insert(sub.name().to_owned(), value);

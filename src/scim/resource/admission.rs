@@ -52,8 +52,8 @@ impl Admission {
         if !attribute.multi_valued {
             return self.element(attribute, value, place);
         }
-        let mut values = self.values(attribute, value, place)?;
-        self.settle_primary(attribute, &mut values)?;
+        let values = self.values(attribute, value, place)?;
+        Self::check_primary(attribute, &values)?;
         Ok((!values.is_empty()).then_some(Value::Array(values)))
     }
 
@@ -170,16 +170,11 @@ impl Admission {
         is_client_writable(sub) || (self.is_lenient() && sub.mutability == Mutability::ReadOnly)
     }
 
-    /// Sees to it that at most one value is the primary one (RFC 7643 §2.4); the first of several wins.
-    fn settle_primary(self, attribute: &Attribute, values: &mut [Value]) -> Result<()> {
-        if attribute.kind != Kind::Complex {
-            return Ok(());
-        }
-        let mut primaries = values.iter_mut().filter(|value| is_primary(value)).skip(1).peekable();
-        if primaries.peek().is_some() && !self.is_lenient() {
+    /// At most one value is the primary one (RFC 7643 §2.4).
+    fn check_primary(attribute: &Attribute, values: &[Value]) -> Result<()> {
+        if attribute.kind == Kind::Complex && values.iter().filter(|value| is_primary(value)).nth(1).is_some() {
             return Err(Error::invalid_value(format!("More than one value of `{}` is primary", attribute.name)));
         }
-        primaries.for_each(|value| value["primary"] = Value::Bool(false));
         Ok(())
     }
 

@@ -78,8 +78,8 @@ pub enum MemberKind {
 /// Admits the body of a POST or PUT.
 ///
 /// Dropped: `id`, `meta` and other read-only attributes (RFC 7644 §3.3), and any password. A missing `active` is
-/// `true`. `null` and the empty array mean unassigned (RFC 7643 §2.5). If more than one value of an attribute is
-/// `primary`, the strict dialect refuses (RFC 7643 §2.4), the lenient one lets the first of them be it.
+/// `true`. `null` and the empty array mean unassigned (RFC 7643 §2.5). No more than one value of an attribute is
+/// `primary` (RFC 7643 §2.4).
 pub fn admit(resource_type: &ResourceType, incoming: Value, admission: &Admission) -> Result<Admitted> {
     let Value::Object(incoming) = incoming else {
         return Err(Error::invalid_syntax("The body must be a JSON object"));
