@@ -29,6 +29,7 @@ use crate::{
         self, Edge, Settings,
         exchange::Request,
         ops::{Ops, Phase},
+        scim::walk::Walks,
         server::{self, Patience},
     },
     model::{
@@ -64,7 +65,8 @@ pub async fn run(config: Config, ready_file: Option<PathBuf>) -> Result<()> {
     tokio::spawn(access.clone().follow_changes());
 
     let (phase_tx, phase) = watch::channel(Phase::Serving);
-    let edge = Edge { store: store.clone(), access, operators, settings: Arc::new(settings(&config, &public_url)) };
+    let settings = Arc::new(settings(&config, &public_url));
+    let edge = Edge { store: store.clone(), access, operators, walks: Walks::new(), settings };
     let ops = Ops { store: store.clone(), phase: phase.clone(), metrics: Arc::new(metrics.clone()) };
     tokio::spawn(upkeep(metrics));
     let serving = serve(&config, edge, ops, public, management, phase);

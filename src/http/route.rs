@@ -178,7 +178,7 @@ impl Speaks {
     fn at(path: &str) -> Self {
         if path.contains("/protocol/openid-connect/") {
             Speaks::OAuth
-        } else if path.starts_with("/realms/") || path.starts_with("/scim/") {
+        } else if ["realms/", "scim/"].iter().any(|surface| path.trim_start_matches('/').starts_with(surface)) {
             Speaks::Scim
         } else {
             Speaks::Admin

@@ -2,10 +2,7 @@
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
-use tokio_postgres::{
-    Row,
-    types::{Json, Type},
-};
+use tokio_postgres::{Row, types::Json};
 use uuid::Uuid;
 
 use super::{error::Result, filter_sql::Condition, json::JsonText, list, outbox::Origin, tx::RealmTx};
@@ -195,10 +192,7 @@ pub async fn list(
 ) -> Result<(Vec<User>, i64)> {
     let groups = if groups_url.is_some() { GROUPS } else { "NULL::jsonb" };
     let columns = format!("r.active, r.activated_at, {groups} AS groups");
-    let url = groups_url.unwrap_or_default();
-    let found = list::page(&mut tx, "users", &columns, condition, page, (&url, Type::TEXT), user_from).await?;
-    tx.commit().await?;
-    Ok(found)
+    list::page(&mut tx, "users", &columns, condition, page, groups_url.unwrap_or_default(), user_from).await
 }
 
 fn user_from(row: &Row) -> Result<User> {
