@@ -16,6 +16,9 @@ use crate::model::RealmId;
 
 const ENTER: &str = "SELECT enter($1, $2)";
 
+/// A statement that runs once is planned for its values: only they tell whether `meta.lastModified gt` finds few.
+const PLAN_FOR_VALUES: &str = "SET LOCAL plan_cache_mode = force_custom_plan";
+
 /// A transaction which stands in one realm at one epoch.
 ///
 /// Statements travel in flights: `BEGIN` and `enter` go out together with the first statement, `COMMIT` together with
@@ -108,14 +111,17 @@ impl RealmTx {
             };
             *state = if last { State::Ended } else { State::Open };
             // Each future queues its message when it is first polled, so `join!` sends them in this order.
-            let (begun, entered, rows, ended) = join!(
+            let once = matches!(statement, Some(Statement::Once(..)));
+            let (begun, entered, planned, rows, ended) = join!(
                 OptionFuture::from(first.then(|| client.batch_execute("BEGIN"))),
                 OptionFuture::from(enter.as_ref().map(|enter| client.query(enter, &place))),
+                OptionFuture::from(once.then(|| client.batch_execute(PLAN_FOR_VALUES))),
                 run,
                 OptionFuture::from(last.then(|| client.batch_execute("COMMIT"))),
             );
             begun.transpose()?;
             entered.transpose()?;
+            planned.transpose()?;
             let rows = rows?;
             ended.transpose()?;
             Ok(rows)
