@@ -22,6 +22,7 @@ use tracing::info;
 use crate::{
     access::{
         self, Access,
+        invalidate::Bus,
         operator::{self, Lives, Operators},
     },
     config::Config,
@@ -59,7 +60,9 @@ pub async fn run(config: Config, ready_file: Option<PathBuf>) -> Result<()> {
     let lives = Lives { access: config.admin.access_token_life, refresh: config.admin.refresh_token_life };
     let issuer = format!("{public_url}/realms/{MASTER}");
     let operators = Operators::start(&store, issuer, lives).await.context("the operators' keys could not be made")?;
-    let access = Access::new(store.clone(), &access_options(&config));
+    let bus = config.redis_url.as_ref().map(|url| Bus::open(url.reveal())).transpose();
+    let bus = bus.context("redis_url (REALMGATE_REDIS_URL) is not a Redis URL")?;
+    let access = Access::new(store.clone(), bus.clone(), &access_options(&config));
     let welcome = first_start(&store, &config, database.embedded.is_some()).await?;
     access.forget();
     tokio::spawn(access.clone().follow_changes());
@@ -67,7 +70,7 @@ pub async fn run(config: Config, ready_file: Option<PathBuf>) -> Result<()> {
     let (phase_tx, phase) = watch::channel(Phase::Serving);
     let settings = Arc::new(settings(&config, &public_url));
     let edge = Edge { store: store.clone(), access, operators, walks: Walks::new(), settings };
-    let ops = Ops { store: store.clone(), phase: phase.clone(), metrics: Arc::new(metrics.clone()) };
+    let ops = Ops { store: store.clone(), bus, phase: phase.clone(), metrics: Arc::new(metrics.clone()) };
     tokio::spawn(upkeep(metrics));
     let serving = serve(&config, edge, ops, public, management, phase);
 
