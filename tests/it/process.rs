@@ -352,6 +352,41 @@ impl Drop for Postgres {
     }
 }
 
+/// A Redis of the test's own, behind a socket in a folder.
+pub struct Redis {
+    socket: PathBuf,
+    server: Child,
+}
+
+impl Redis {
+    pub fn start() -> Self {
+        let socket = folder("redis").join("s");
+        let mut command = Command::new("redis-server");
+        command.args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"]).arg(&socket);
+        command.current_dir("/tmp").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let server = in_group_of_its_own(&mut command).spawn().expect("redis-server is installed");
+        JANITOR_OF_THIS_RUN.tell('+', server.id());
+        wait_for("Redis listens", Duration::from_secs(20), || socket.exists().then_some(()));
+        Self { socket, server }
+    }
+
+    /// For `REALMGATE_REDIS_URL`.
+    pub fn url(&self) -> String {
+        format!("redis+unix://{}", self.socket.display())
+    }
+
+    pub fn kill(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
 /// A program of the newest Postgres on this machine. Postgres refuses root, so root becomes `postgres`.
 fn tool(name: &str) -> Command {
     let newest = fs::read_dir("/usr/lib/postgresql")
