@@ -6,7 +6,11 @@ use tokio_postgres::{
 };
 use uuid::Uuid;
 
-use super::{error::Result, filter_sql::Condition, tx::RealmTx};
+use super::{
+    error::Result,
+    filter_sql::{Condition, Param},
+    tx::RealmTx,
+};
 use crate::scim::list::Page;
 
 /// Where the parameters of a condition begin: behind realm, URL, limit, offset and the id to go on behind.
@@ -27,7 +31,7 @@ pub(super) async fn page<T>(
     let (offset, after) = page.after.map_or((page.offset, Uuid::nil()), |after| (0, after));
     let mut params: Vec<(&(dyn ToSql + Sync), Type)> =
         vec![(&url, Type::TEXT), (&page.limit, Type::INT8), (&offset, Type::INT8), (&after, Type::UUID)];
-    params.extend(condition.params.iter().map(|param| param.bound()));
+    params.extend(condition.params.iter().map(Param::bound));
     // Both statements name every parameter, since one that is never named has no type.
     let sql = format!(
         "SELECT r.id, r.version, r.created_at, r.updated_at, r.attributes, {columns} FROM {table} r

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// How long a client may take from one page to the next.
-const PATIENCE: Duration = Duration::from_mins(10);
+const PATIENCE: Duration = Duration::from_secs(600);
 const MOST: u64 = 10_000;
 
 /// The walks under way on this node. Cheap to clone.
