@@ -22,6 +22,7 @@ use tracing::info;
 use crate::{
     access::{
         self, Access,
+        invalidate::Bus,
         operator::{self, Lives, Operators},
     },
     config::Config,
@@ -29,6 +30,7 @@ use crate::{
         self, Edge, Settings,
         exchange::Request,
         ops::{Ops, Phase},
+        scim::walk::Walks,
         server::{self, Patience},
     },
     model::{
@@ -58,14 +60,17 @@ pub async fn run(config: Config, ready_file: Option<PathBuf>) -> Result<()> {
     let lives = Lives { access: config.admin.access_token_life, refresh: config.admin.refresh_token_life };
     let issuer = format!("{public_url}/realms/{MASTER}");
     let operators = Operators::start(&store, issuer, lives).await.context("the operators' keys could not be made")?;
-    let access = Access::new(store.clone(), &access_options(&config));
+    let bus = config.redis_url.as_ref().map(|url| Bus::open(url.reveal())).transpose();
+    let bus = bus.context("redis_url (REALMGATE_REDIS_URL) is not a Redis URL")?;
+    let access = Access::new(store.clone(), bus.clone(), &access_options(&config));
     let welcome = first_start(&store, &config, database.embedded.is_some()).await?;
     access.forget();
     tokio::spawn(access.clone().follow_changes());
 
     let (phase_tx, phase) = watch::channel(Phase::Serving);
-    let edge = Edge { store: store.clone(), access, operators, settings: Arc::new(settings(&config, &public_url)) };
-    let ops = Ops { store: store.clone(), phase: phase.clone(), metrics: Arc::new(metrics.clone()) };
+    let settings = Arc::new(settings(&config, &public_url));
+    let edge = Edge { store: store.clone(), access, operators, walks: Walks::new(), settings };
+    let ops = Ops { store: store.clone(), bus, phase: phase.clone(), metrics: Arc::new(metrics.clone()) };
     tokio::spawn(upkeep(metrics));
     let serving = serve(&config, edge, ops, public, management, phase);
 

@@ -20,7 +20,7 @@ use std::{
 };
 
 use moka::future::Cache;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::{
     model::{RealmId, Scope, token::TokenHash},
@@ -28,6 +28,7 @@ use crate::{
     telemetry::Authentication,
 };
 use caller::Verdict;
+use invalidate::Bus;
 use realm::Known;
 
 /// How long and how much is cached.
@@ -54,6 +55,9 @@ struct Shared {
     unknown: Cache<(RealmId, TokenHash), i64>,
     /// Counts what was forgotten: what was looked up under an earlier count is not used.
     generation: AtomicU64,
+    bus: Option<Bus>,
+    /// Something was changed here, which the bus is to tell.
+    changed: Notify,
     /// Strangers may keep this many connections of the pool busy, and no more.
     look_ups: Semaphore,
 }
@@ -121,30 +125,38 @@ impl From<Reason> for Authentication {
 }
 
 impl Access {
-    pub fn new(store: Store, options: &Options) -> Self {
+    pub fn new(store: Store, bus: Option<Bus>, options: &Options) -> Self {
         let shared = Shared {
             store,
             realms: Cache::builder().max_capacity(options.entries).time_to_live(options.ttl).build(),
             verdicts: Cache::builder().max_capacity(options.entries).time_to_live(options.ttl).build(),
             unknown: Cache::builder().max_capacity(options.unknown_entries).time_to_live(options.unknown_ttl).build(),
             generation: AtomicU64::new(0),
+            bus,
+            changed: Notify::new(),
             look_ups: Semaphore::new(8),
         };
         Self { shared: Arc::new(shared) }
     }
 
-    /// Drops what is known of realms, here and now. The handler which changed a realm calls it before it answers.
+    /// Drops what is known of realms, here and now, and tells the other nodes. The handler which changed a realm calls it before it answers.
     ///
     /// All realms at once: changes are rare, a look-up is cheap, and one counter leaves no race to a look-up which is
     /// under way. Verdicts stay, as they hold only for the epoch of the realm that is looked up next.
     pub fn forget(&self) {
+        self.forget_here();
+        self.shared.changed.notify_one();
+    }
+
+    fn forget_here(&self) {
         self.shared.generation.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Is what `scope` was let in under still true? For requests which do not touch the store and so are not checked
-    /// there. Costs nothing while this node is the only one on the database.
+    /// there. Costs nothing while this node is the only one on the database, or hears the others through Redis.
     pub async fn confirm(&self, scope: &Scope) -> Result<(), Denied> {
-        if !self.shared.store.pulse().is_alone() {
+        let hears = self.shared.bus.as_ref().is_some_and(Bus::is_hearing);
+        if !hears && !self.shared.store.pulse().is_alone() {
             self.shared.store.begin(scope).await?.check().await?;
         }
         Ok(())

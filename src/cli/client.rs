@@ -118,9 +118,9 @@ pub async fn tokens(outbound: &Outbound, server: &Server, grant: Grant<'_>) -> R
     let response = exchange(outbound, server, request, form).await?;
     match response.status() {
         status if status.is_success() => decode(parse(response.body())?),
-        StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED => {
-            Err(Failure { exit: Exit::NotAllowed, ..refusal(&response) })
-        }
+        StatusCode::UNAUTHORIZED => Err(Failure { exit: Exit::NotAllowed, ..refusal(&response) }
+            .hint("check REALMGATE_ADMIN_USERNAME and REALMGATE_ADMIN_PASSWORD")),
+        StatusCode::BAD_REQUEST => Err(Failure { exit: Exit::NotAllowed, ..refusal(&response) }),
         _ => Err(refusal(&response)),
     }
 }

@@ -127,6 +127,13 @@ pub fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
+/// `Authorization`. Two of them leave open who is meant, so they are as good as none that anybody could have sent.
+pub fn authorization(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let first = values.next()?;
+    if values.next().is_some() { Some("") } else { Some(first.to_str().unwrap_or_default()) }
+}
+
 /// The pairs of a query or a form (`application/x-www-form-urlencoded`).
 pub fn pairs(encoded: &str) -> Vec<(String, String)> {
     form_urlencoded::parse(encoded.as_bytes()).into_owned().collect()

@@ -25,6 +25,7 @@ use crate::{
 use exchange::{Reply, Request};
 use layer::{authenticate, bounds, realm, rescue, trace};
 use route::{Dispatch, Table};
+use scim::walk::Walks;
 
 /// What the handlers stand on. One for the whole process.
 #[derive(Clone)]
@@ -32,6 +33,7 @@ pub struct Edge {
     pub store: Store,
     pub access: Access,
     pub operators: Operators,
+    pub walks: Walks,
     pub settings: Arc<Settings>,
 }
 

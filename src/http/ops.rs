@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::exchange::{Reply, Request, empty, json, reply, with_header};
-use crate::{store::Store, telemetry};
+use crate::{access::invalidate::Bus, store::Store, telemetry};
 
 /// How far the process is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +22,7 @@ pub enum Phase {
 #[derive(Clone)]
 pub struct Ops {
     pub store: Store,
+    pub bus: Option<Bus>,
     pub phase: watch::Receiver<Phase>,
     pub metrics: Arc<PrometheusHandle>,
 }
@@ -37,10 +38,13 @@ impl Ops {
             // Alive is the process, whatever is the matter with its surroundings: a restart would not help.
             "/health/live" => health(true, &[]),
             "/health/started" => health(phase != Phase::Starting, &[]),
-            "/health/ready" | "/health" => health(
-                phase == Phase::Serving && database,
-                &[("database", database), ("serving", phase == Phase::Serving)],
-            ),
+            "/health/ready" | "/health" => {
+                let serving = phase == Phase::Serving;
+                let mut checks = vec![("database", database), ("serving", serving)];
+                // Without Redis every request is served all the same, so it is told and not counted.
+                checks.extend(self.bus.as_ref().map(|bus| ("redis", bus.is_hearing())));
+                health(serving && database, &checks)
+            }
             "/metrics" => {
                 let status = self.store.pool_status();
                 telemetry::store_pool(status.available, status.size.saturating_sub(status.available));

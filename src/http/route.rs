@@ -107,12 +107,11 @@ impl Table {
         // A slash at the end is how some clients write a collection.
         let path = if path.len() > 1 { path.strip_suffix('/').unwrap_or(path) } else { path };
         let found = self.paths.at(path).map_err(|_| Failure::NoRoute)?;
-        let (route, miss) = match found.value.iter().find(|route| route.method == *method) {
-            Some(route) => (route, None),
-            None => {
-                let allowed: Vec<&str> = found.value.iter().map(|route| route.method.as_str()).collect();
-                (found.value.first().ok_or(Failure::NoRoute)?, Some(Failure::Method(allowed.join(", "))))
-            }
+        let (route, miss) = if let Some(route) = found.value.iter().find(|route| route.method == *method) {
+            (route, None)
+        } else {
+            let allowed: Vec<&str> = found.value.iter().map(|route| route.method.as_str()).collect();
+            (found.value.first().ok_or(Failure::NoRoute)?, Some(Failure::Method(allowed.join(", "))))
         };
         let miss = if route.path.ends_with(REST) { Some(Failure::NoRoute) } else { miss };
         match (miss, &route.endpoint) {
@@ -178,7 +177,7 @@ impl Speaks {
     fn at(path: &str) -> Self {
         if path.contains("/protocol/openid-connect/") {
             Speaks::OAuth
-        } else if path.starts_with("/realms/") || path.starts_with("/scim/") {
+        } else if ["realms/", "scim/"].iter().any(|surface| path.trim_start_matches('/').starts_with(surface)) {
             Speaks::Scim
         } else {
             Speaks::Admin

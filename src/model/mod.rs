@@ -49,7 +49,7 @@ id! {
 }
 
 /// Who causes a change: the actor of every event and of every line in a log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "kind", content = "id", rename_all = "snake_case")]
 pub enum Actor {
     /// The realm's IdP, known by the SCIM token it presented.

@@ -56,11 +56,12 @@ pub async fn list(store: &Store, search: Option<&str>, first: i64, max: i64) -> 
     Ok(realms::list(store, search, first, max).await?)
 }
 
-/// Enables or disables the realm, or renames what people see of it. `None` leaves as it is.
+/// Enables or disables the realm, or renames what people see of it. `None` leaves as it is; the empty
+/// text takes the display name away.
 pub async fn update(
     store: &Store,
     name: &str,
-    display_name: Option<Option<String>>,
+    display_name: Option<String>,
     enabled: Option<bool>,
     at: Timestamp,
 ) -> Result<Realm> {
@@ -71,7 +72,7 @@ pub async fn update(
         }
         realm.enabled = enabled.unwrap_or(realm.enabled);
         if let Some(display_name) = display_name {
-            realm.display_name.clone_from(display_name);
+            realm.display_name = Some(display_name.clone()).filter(|name| !name.is_empty());
         }
         Ok((tx, realm, ()))
     })

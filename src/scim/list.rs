@@ -3,6 +3,7 @@
 //! Not here: `sortBy` and `cursor`, which `ServiceProviderConfig` does not offer; §3.4.2.3 lets them be ignored.
 
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 use super::{
     error::{Error, Result},
@@ -21,6 +22,9 @@ pub struct Page {
     pub offset: i64,
     /// How many at most: `count`. 0 asks for `totalResults` alone.
     pub limit: i64,
+    /// The id at which the page before ended, if that is known: it is better than counting, since it hides and repeats
+    /// nobody.
+    pub after: Option<Uuid>,
 }
 
 /// The parameters of a list request (RFC 7644 §3.4.2).
@@ -53,10 +57,15 @@ impl ListQuery {
         default: i64,
         most: i64,
     ) -> Result<Self> {
-        let mut page = Page { offset: 0, limit: default };
+        let mut page = Page { offset: 0, limit: default, after: None };
         let mut filter = None;
         let (mut attributes, mut excluded) = (None, None);
+        let mut seen = Vec::new();
         for (name, text) in parameters {
+            if seen.contains(&name) {
+                return Err(Error::invalid_value(format!("`{name}` is given twice")));
+            }
+            seen.push(name);
             match name {
                 "startIndex" => page.offset = integer(name, text)?.max(1) - 1,
                 "count" => page.limit = integer(name, text)?.clamp(0, most),

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
-use tokio_postgres::types::{Json, Type};
+use tokio_postgres::types::Json;
 
 use super::{
     error::{Error, Result},
@@ -143,7 +143,7 @@ pub async fn delete(mut tx: RealmTx, id: GroupId, keep_tombstone: bool, origin: 
 
 /// A page of the groups which fulfil `condition`, ordered by id, and how many fulfil it in all.
 pub async fn list(tx: &mut RealmTx, condition: &Condition, page: Page) -> Result<(Vec<Document>, i64)> {
-    list::page(tx, "groups", "NULL::jsonb AS members", condition, page, (&"", Type::TEXT), document_from).await
+    list::page(tx, "groups", "NULL::jsonb AS members", condition, page, "", document_from).await
 }
 
 /// Brings the unique names of all groups in line with the realm's policy.

@@ -4,40 +4,48 @@ use tokio_postgres::{
     Row,
     types::{ToSql, Type},
 };
+use uuid::Uuid;
 
-use super::{error::Result, filter_sql::Condition, tx::RealmTx};
+use super::{
+    error::Result,
+    filter_sql::{Condition, Param},
+    tx::RealmTx,
+};
 use crate::scim::list::Page;
 
-/// Where the parameters of a condition begin: behind realm, URL, limit and offset.
-pub const FIRST_PARAM: usize = 5;
+/// Where the parameters of a condition begin: behind realm, URL, limit, offset and the id to go on behind.
+pub const FIRST_PARAM: usize = 6;
 
-/// Reads a page of `table`, aliased `r`, and how many rows fulfil the condition in all. The count costs a statement of
-/// its own only where the page does not show it.
+/// Reads a page of `table`, aliased `r`, in a transaction of its own, and how many rows fulfil the condition in all.
+/// The count costs a statement of its own only where the page does not show it.
 pub(super) async fn page<T>(
     tx: &mut RealmTx,
     table: &str,
     columns: &str,
     condition: &Condition,
     page: Page,
-    url: (&(dyn ToSql + Sync), Type),
+    url: &str,
     from: impl Fn(&Row) -> Result<T>,
 ) -> Result<(Vec<T>, i64)> {
-    let mut params = vec![url, (&page.limit, Type::INT8), (&page.offset, Type::INT8)];
-    params.extend(condition.params.iter().map(|param| param.bound()));
+    // Where the page before ended is known, the page begins there, whoever came or went before it since.
+    let (offset, after) = page.after.map_or((page.offset, Uuid::nil()), |after| (0, after));
+    let mut params: Vec<(&(dyn ToSql + Sync), Type)> =
+        vec![(&url, Type::TEXT), (&page.limit, Type::INT8), (&offset, Type::INT8), (&after, Type::UUID)];
+    params.extend(condition.params.iter().map(Param::bound));
     // Both statements name every parameter, since one that is never named has no type.
     let sql = format!(
         "SELECT r.id, r.version, r.created_at, r.updated_at, r.attributes, {columns} FROM {table} r
-          WHERE r.realm_id = $1 AND ({}) AND $2::text IS NOT NULL ORDER BY r.id LIMIT $3 OFFSET $4",
+          WHERE r.realm_id = $1 AND r.id > $5 AND ({}) AND $2::text IS NOT NULL ORDER BY r.id LIMIT $3 OFFSET $4",
         condition.sql
     );
     let rows = run(tx, &sql, condition, &params).await?;
     let found = i64::try_from(rows.len()).unwrap_or(i64::MAX);
-    let total = if found < page.limit && (found > 0 || page.offset == 0) {
+    let total = if page.after.is_none() && found < page.limit && (found > 0 || page.offset == 0) {
         page.offset + found
     } else {
         let sql = format!(
             "SELECT count(*) FROM {table} r
-              WHERE r.realm_id = $1 AND ({}) AND $2::text IS NOT NULL AND $3::int8 + $4::int8 >= 0",
+              WHERE r.realm_id = $1 AND ({}) AND $2::text IS NOT NULL AND $3::int8 + $4::int8 >= 0 AND $5::uuid IS NOT NULL",
             condition.sql
         );
         run(tx, &sql, condition, &params).await?.first().map_or(Ok(0), |row| row.try_get(0))?
@@ -53,8 +61,8 @@ async fn run(
 ) -> Result<Vec<Row>> {
     if condition.indexed {
         let params: Vec<_> = params.iter().map(|(param, _)| *param).collect();
-        tx.query(sql, &params).await
+        tx.finish(sql, &params).await
     } else {
-        tx.query_once(sql, params).await
+        tx.finish_once(sql, params).await
     }
 }

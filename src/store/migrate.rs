@@ -1,5 +1,7 @@
 //! Brings the schema up to what this binary was written for: numbered files, each applied once, by one node at a time.
 
+use std::fmt::Write as _;
+
 use tokio_postgres::{Client, Config, NoTls};
 use tracing::info;
 
@@ -42,17 +44,14 @@ pub enum Error {
 
 /// Applies what is missing, all of it or nothing. Answers how many files were applied.
 pub async fn run(config: &Config) -> Result<usize, Error> {
-    let mut client = match tls_of(config)? {
-        Some(tls) => {
-            let (client, connection) = config.connect(tls).await?;
-            tokio::spawn(connection);
-            client
-        }
-        None => {
-            let (client, connection) = without_tls(config).connect(NoTls).await?;
-            tokio::spawn(connection);
-            client
-        }
+    let mut client = if let Some(tls) = tls_of(config)? {
+        let (client, connection) = config.connect(tls).await?;
+        tokio::spawn(connection);
+        client
+    } else {
+        let (client, connection) = without_tls(config).connect(NoTls).await?;
+        tokio::spawn(connection);
+        client
     };
     let version: String = client.query_one("SHOW server_version_num", &[]).await?.get(0);
     if version.parse::<u32>().unwrap_or(0) < 140_000 {
@@ -117,5 +116,9 @@ async fn ensure_role(client: &Client) -> Result<(), Error> {
 
 fn checksum(sql: &str) -> String {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, sql.as_bytes());
-    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    digest.as_ref().iter().fold(String::new(), |mut hex, byte| {
+        // A String takes whatever it is given.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
 }

@@ -32,7 +32,7 @@ pub const CHANNEL: &str = "realmgate_realms";
 /// Time between two questions.
 const BEAT: Duration = Duration::from_millis(500);
 /// An answer that takes longer means that the database is away.
-const SILENCE: Duration = Duration::from_millis(2_000);
+const SILENCE: Duration = Duration::from_secs(2);
 /// Time between two attempts to connect.
 const RETRY: Duration = Duration::from_millis(200);
 
@@ -184,17 +184,14 @@ impl Task {
     async fn connect(&self) -> Result<Client> {
         let mut config = self.config.clone();
         config.application_name(NAME);
-        match tls_of(&config)? {
-            Some(tls) => {
-                let (client, connection) = config.connect(tls).await?;
-                self.forward(connection);
-                self.subscribe(client).await
-            }
-            None => {
-                let (client, connection) = without_tls(&config).connect(NoTls).await?;
-                self.forward(connection);
-                self.subscribe(client).await
-            }
+        if let Some(tls) = tls_of(&config)? {
+            let (client, connection) = config.connect(tls).await?;
+            self.forward(connection);
+            self.subscribe(client).await
+        } else {
+            let (client, connection) = without_tls(&config).connect(NoTls).await?;
+            self.forward(connection);
+            self.subscribe(client).await
         }
     }
 

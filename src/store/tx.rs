@@ -23,7 +23,8 @@ const PLAN_FOR_VALUES: &str = "SET LOCAL plan_cache_mode = force_custom_plan";
 ///
 /// Statements travel in flights: `BEGIN` and `enter` go out together with the first statement, `COMMIT` together with
 /// the last, so a verb of one statement costs one round trip. If `enter` fails, the transaction is aborted before
-/// the statement behind it runs. Dropped before its end, a transaction is rolled back.
+/// the statement behind it runs. Dropped before its end, a transaction is rolled back; a statement after its end begins
+/// the next one.
 pub struct RealmTx {
     client: Option<Object>,
     store: Store,
@@ -43,15 +44,14 @@ enum Statement<'a> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Nothing has been sent.
-    Fresh,
     Open,
+    /// Nothing has been sent, or all is done.
     Ended,
 }
 
 impl RealmTx {
     pub(super) fn new(client: Object, store: Store, realm: RealmId, epoch: i64) -> Self {
-        Self { client: Some(client), store, realm, epoch, state: State::Fresh }
+        Self { client: Some(client), store, realm, epoch, state: State::Ended }
     }
 
     /// Runs a statement whose `$1` is the realm and whose `$2`… are `params`.
@@ -59,14 +59,14 @@ impl RealmTx {
         self.flight(Some(Statement::Kept(sql, params)), false).await
     }
 
-    /// Like [`RealmTx::query`], for a text which is not worth keeping.
-    pub(super) async fn query_once(&mut self, sql: &str, params: &[(&(dyn ToSql + Sync), Type)]) -> Result<Vec<Row>> {
-        self.flight(Some(Statement::Once(sql, params)), false).await
-    }
-
     /// Like [`RealmTx::query`], for the last statement: what it did is committed when this returns.
     pub(super) async fn finish(&mut self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
         self.flight(Some(Statement::Kept(sql, params)), true).await
+    }
+
+    /// Like [`RealmTx::finish`], for a text which is not worth keeping.
+    pub(super) async fn finish_once(&mut self, sql: &str, params: &[(&(dyn ToSql + Sync), Type)]) -> Result<Vec<Row>> {
+        self.flight(Some(Statement::Once(sql, params)), true).await
     }
 
     /// Commits, unless the last statement has already done so.
@@ -88,7 +88,7 @@ impl RealmTx {
         };
         let (realm, epoch, state) = (self.realm.0, self.epoch, &mut self.state);
         let flight = async {
-            let first = *state == State::Fresh;
+            let first = *state != State::Open;
             let enter = if first { Some(client.prepare_cached(ENTER).await?) } else { None };
             let prepared = match statement {
                 Some(Statement::Kept(sql, _)) => Some(client.prepare_cached(sql).await?),

@@ -1,11 +1,10 @@
 //! Users.
 
+use std::sync::LazyLock;
+
 use jiff::Timestamp;
 use serde_json::{Map, Value};
-use tokio_postgres::{
-    Row,
-    types::{Json, Type},
-};
+use tokio_postgres::{Row, types::Json};
 use uuid::Uuid;
 
 use super::{error::Result, filter_sql::Condition, json::JsonText, list, outbox::Origin, tx::RealmTx};
@@ -56,15 +55,7 @@ pub const FIND: &str = "
      WHERE r.realm_id = $1 AND r.id = $2";
 
 /// The same, held against every other writer until the transaction ends.
-const LOCK: &str = "
-    SELECT r.id, r.version, r.created_at, r.updated_at, r.active, r.activated_at, r.attributes,
-           (SELECT jsonb_agg(jsonb_build_object('value', g.id, '$ref', $3::text || g.id, 'type', 'direct',
-                                                'display', g.attributes -> 'displayName') ORDER BY g.id)
-              FROM group_members m JOIN groups g ON g.realm_id = m.realm_id AND g.id = m.group_id
-             WHERE m.realm_id = $1 AND m.user_id = r.id) AS groups
-      FROM users r
-     WHERE r.realm_id = $1 AND r.id = $2
-       FOR UPDATE OF r";
+static LOCK: LazyLock<String> = LazyLock::new(|| format!("{FIND} FOR UPDATE OF r"));
 
 /// The same column for a list, where `$2` is the URL.
 const GROUPS: &str = "
@@ -144,7 +135,7 @@ pub async fn find(mut tx: RealmTx, id: UserId, groups_url: &str) -> Result<Optio
 
 /// The user, held against every other writer until the transaction ends.
 pub async fn lock(tx: &mut RealmTx, id: UserId, groups_url: &str) -> Result<Option<User>> {
-    let rows = tx.query(LOCK, &[&id.0, &groups_url]).await?;
+    let rows = tx.query(&LOCK, &[&id.0, &groups_url]).await?;
     rows.first().map(user_from).transpose()
 }
 
@@ -195,10 +186,7 @@ pub async fn list(
 ) -> Result<(Vec<User>, i64)> {
     let groups = if groups_url.is_some() { GROUPS } else { "NULL::jsonb" };
     let columns = format!("r.active, r.activated_at, {groups} AS groups");
-    let url = groups_url.unwrap_or_default();
-    let found = list::page(&mut tx, "users", &columns, condition, page, (&url, Type::TEXT), user_from).await?;
-    tx.commit().await?;
-    Ok(found)
+    list::page(&mut tx, "users", &columns, condition, page, groups_url.unwrap_or_default(), user_from).await
 }
 
 fn user_from(row: &Row) -> Result<User> {

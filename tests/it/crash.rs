@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::{
-    process::Postgres,
-    world::{Caller, NoReply, PATCH_OP, Realm, Reply, USER, World},
+    process::{Postgres, turn},
+    world::{Caller, PATCH_OP, Realm, Reply, USER, World},
 };
 
 const WRITERS: usize = 8;
@@ -66,9 +66,9 @@ impl Writers {
                 while !stop.load(Ordering::SeqCst) {
                     number += 1;
                     let name = format!("user-{round}-{writer}-{number}");
-                    if write(&idp, &group, &name, number, &ledger).await.is_err() {
-                        // The gateway is away: no use in asking it thousands of times a second.
-                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    if write(&idp, &group, &name, number, &ledger).await.is_none() {
+                        // No use in asking thousands of times a second, which would only slow the recovery.
+                        tokio::time::sleep(Duration::from_millis(50)).await;
                     }
                 }
             });
@@ -94,11 +94,10 @@ impl Writers {
     }
 }
 
-/// The life of one user, noted as far as it was acknowledged.
-async fn write(idp: &Caller, group: &str, name: &str, number: usize, ledger: &Ledger) -> Result<(), NoReply> {
+/// The life of one user, noted as far as it was acknowledged; `None` if it was cut short.
+async fn write(idp: &Caller, group: &str, name: &str, number: usize, ledger: &Ledger) -> Option<()> {
     let user = json!({ "schemas": [USER], "userName": name });
-    let Some(created) = acknowledged(idp, Method::POST, "/Users", &user).await? else { return Ok(()) };
-    let id = created.id();
+    let id = acknowledged(idp, Method::POST, "/Users", &user).await?.id();
     ledger.note(&id, |_| {});
     let path = format!("/Users/{id}");
     let title = patch(&json!({ "op": "add", "path": "title", "value": name }));
@@ -110,9 +109,7 @@ async fn write(idp: &Caller, group: &str, name: &str, number: usize, ledger: &Le
     ];
     for (step, (method, path, body)) in steps.into_iter().enumerate().take(2 + usize::from(number.is_multiple_of(3))) {
         ledger.note(&id, |it| it.unknown = true);
-        if acknowledged(idp, method, &path, &body).await?.is_none() {
-            return Ok(());
-        }
+        acknowledged(idp, method, &path, &body).await?;
         ledger.note(&id, |it| {
             it.unknown = false;
             match step {
@@ -122,20 +119,20 @@ async fn write(idp: &Caller, group: &str, name: &str, number: usize, ledger: &Le
             }
         });
     }
-    Ok(())
+    Some(())
 }
 
 fn patch(operation: &Value) -> Value {
     json!({ "schemas": [PATCH_OP], "Operations": [operation] })
 }
 
-/// The answer if it acknowledges, `None` for 503; no other status may come.
-async fn acknowledged(idp: &Caller, method: Method, path: &str, body: &Value) -> Result<Option<Reply>, NoReply> {
+/// The answer if it acknowledges. `None` for 503 or none at all; no other status may come.
+async fn acknowledged(idp: &Caller, method: Method, path: &str, body: &Value) -> Option<Reply> {
     let bytes = if body.is_null() { String::new() } else { body.to_string() };
-    let reply = idp.send(method.clone(), path, bytes.into()).await?;
+    let reply = idp.send(method.clone(), path, bytes.into()).await.ok()?;
     match reply.status.as_u16() {
-        200..300 => Ok(Some(reply)),
-        503 => Ok(None),
+        200..300 => Some(reply),
+        503 => None,
         _ => panic!("{method} {path}: {reply}"),
     }
 }
@@ -215,6 +212,7 @@ const HALVES: [(&str, &str); 6] = [
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_gateway_loses_nothing_that_it_acknowledged() {
+    let _turn = turn().await;
     let mut world = World::alone();
     let realm = world.new_realm().await;
     let group = realm.group("engines", &[]).await;
@@ -232,6 +230,7 @@ async fn a_killed_gateway_loses_nothing_that_it_acknowledged() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unanswered_creation_can_be_tried_again_and_makes_one_user() {
+    let _turn = turn().await;
     let mut world = World::alone();
     let realm = world.new_realm().await;
     let mut creations: JoinSet<_> = (0..32)
@@ -255,6 +254,7 @@ async fn an_unanswered_creation_can_be_tried_again_and_makes_one_user() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_embedded_postgres_comes_back_with_all_that_was_acknowledged() {
+    let _turn = turn().await;
     let world = World::alone();
     let realm = world.new_realm().await;
     let group = realm.group("engines", &[]).await;
@@ -262,10 +262,10 @@ async fn a_killed_embedded_postgres_comes_back_with_all_that_was_acknowledged() 
         let writers = Writers::start(&realm, &group, round);
         writers.until_written(20).await;
         world.cluster().kill();
-        let killed = Instant::now();
+        world.database_is_back().await;
+        let back = Instant::now();
         writers.until_written(1).await;
-        let away = killed.elapsed();
-        assert!(away < Duration::from_secs(5), "round {round}: no write for {away:?}");
+        assert!(back.elapsed() < Duration::from_secs(2), "round {round}: no write for {:?}", back.elapsed());
         writers.until_written(10).await;
         check(&world, &realm, &writers.finish().await).await;
     }
@@ -273,6 +273,7 @@ async fn a_killed_embedded_postgres_comes_back_with_all_that_was_acknowledged() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_backend_or_server_of_the_operators_postgres_loses_nothing() {
+    let _turn = turn().await;
     let postgres = Postgres::start();
     let world = World::on(&postgres);
     let realm = world.new_realm().await;

@@ -11,7 +11,8 @@ use tokio::{
     net::{TcpSocket, TcpStream},
 };
 
-use crate::world::{GROUP, PATCH_OP, Realm, USER, World, encoded, parsed, raw, read_answer};
+use crate::process::turn;
+use crate::world::{PATCH_OP, Realm, USER, World, encoded, parsed, raw, read_answer};
 
 /// The longest that the gateway may think about something bad.
 const REFUSED_WITHIN: Duration = Duration::from_secs(2);
@@ -27,7 +28,8 @@ fn request(realm: &Realm, method: &str, path: &str, headers: &[&str], body: &[u8
         ("content-length:", format!("Content-Length: {}", body.len())),
     ];
     for (name, header) in defaults {
-        if !has(name) && !(name == "content-length:" && has("transfer-encoding:")) {
+        let is_moot = has(name) || name == "content-length:" && has("transfer-encoding:");
+        if !is_moot {
             head = head + &header + "\r\n";
         }
     }
@@ -54,7 +56,7 @@ async fn all_are_refused(realm: &Realm, rows: Vec<(String, Vec<u8>, &[u16])>) {
         let (status, body) = parsed(&answer);
         let text: String = String::from_utf8_lossy(&answer).chars().take(400).collect();
         let is_scim_error = body["schemas"] == json!([crate::world::ERROR])
-            && body["status"] == status.to_string()
+            && body["status"] == status.to_string().as_str()
             && body["detail"].as_str().is_some_and(|detail| !detail.is_empty());
         let shows_insides =
             ["panicked", "tokio_postgres", "SQLSTATE", "src/", "serde"].iter().any(|word| text.contains(word));
@@ -119,7 +121,6 @@ async fn a_body_that_is_not_a_user_is_refused() {
             "two primary emails",
             user_with("\"emails\"", r#"[{"value":"a","primary":true},{"value":"b","primary":true}]"#),
         ),
-        ("schemas of a group", format!(r#"{{"schemas":["{GROUP}"],"userName":"eve"}}"#).into_bytes()),
         ("schemas that are no list", br#"{"schemas":7,"userName":"eve"}"#.to_vec()),
         (
             "an extension that is no object",
@@ -199,7 +200,6 @@ async fn a_path_in_disguise_leads_nowhere() {
         format!("{root}/Users%2F{id}"),
         format!("{root}%2FUsers"),
         format!("{root}//Users"),
-        format!("//realms/{name}/scim/v2/Users"),
         format!("{root}/Users//{id}"),
         format!("{root}/users/{id}/extra"),
         format!("{root}/Users/{id}%00"),
@@ -394,6 +394,7 @@ async fn are_let_go(pid: u32, before: usize, limit: Duration) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_hundred_slow_and_silent_clients_leave_a_good_one_unharmed_and_are_let_go() {
+    let _turn = turn().await;
     let (mut world, realm) = impatient().await;
     let pid = world.gateway().pid();
     let before = sockets(pid);
@@ -427,6 +428,7 @@ async fn three_hundred_slow_and_silent_clients_leave_a_good_one_unharmed_and_are
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_who_never_read_their_answers_leave_a_good_one_unharmed_and_are_let_go() {
+    let _turn = turn().await;
     let (mut world, realm) = impatient().await;
     for n in 0..50 {
         realm
@@ -453,6 +455,7 @@ async fn clients_who_never_read_their_answers_leave_a_good_one_unharmed_and_are_
 
 #[tokio::test]
 async fn a_thousand_connections_reset_half_way_leak_nothing() {
+    let _turn = turn().await;
     let (mut world, realm) = impatient().await;
     let pid = world.gateway().pid();
     let before = sockets(pid);

@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, task::JoinSet};
 
 use crate::{
-    process::{Postgres, unique},
+    process::{Postgres, turn, unique},
     world::{Caller, PATCH_OP, Realm, USER, World, parsed, read_answer},
 };
 
@@ -87,6 +87,7 @@ async fn exchange(idp: &Caller, what: &'static str, method: Method, path: &str, 
 
 /// Takes the database away for a while and brings it back, under load.
 async fn an_outage(begin: impl FnOnce(&Postgres), end: impl FnOnce(&Postgres)) {
+    let _turn = turn().await;
     let postgres = Postgres::start();
     let world = World::on(&postgres);
     let realm = world.new_realm().await;
@@ -146,7 +147,7 @@ async fn a_stopped_database_is_503_and_nothing_else() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_database_is_503_and_nothing_else() {
-    an_outage(|postgres| postgres.kill(), Postgres::resume).await;
+    an_outage(Postgres::kill, Postgres::resume).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -156,6 +157,7 @@ async fn a_frozen_database_is_503_and_nothing_else() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restarted_database_is_good_again_at_once() {
+    let _turn = turn().await;
     let postgres = Postgres::start();
     let world = World::on(&postgres);
     let realm = world.new_realm().await;
@@ -178,6 +180,7 @@ async fn a_restarted_database_is_good_again_at_once() {
 
 #[tokio::test]
 async fn a_gateway_told_to_stop_answers_what_is_under_way() {
+    let _turn = turn().await;
     let mut world = World::alone();
     let realm = world.new_realm().await;
     let body = json!({ "schemas": [USER], "userName": "ada" }).to_string();
@@ -210,6 +213,7 @@ async fn a_gateway_told_to_stop_answers_what_is_under_way() {
 
 #[tokio::test]
 async fn a_gateway_told_to_stop_ends_in_time_even_when_clients_and_database_do_not_move() {
+    let _turn = turn().await;
     let postgres = Postgres::start();
     let mut world = World::on(&postgres);
     let realm = world.new_realm().await;

@@ -70,6 +70,12 @@ fn in_group_of_its_own(command: &mut Command) -> &mut Command {
     command.process_group(0)
 }
 
+/// For tests which measure time with a gateway of their own: one at a time, so that they do not measure each other.
+pub async fn turn() -> impl Drop {
+    static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    TURN.lock().await
+}
+
 /// A number which no other call in this process gets.
 pub fn unique() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(1);
@@ -343,6 +349,41 @@ impl Drop for Postgres {
             self.thaw();
             self.reap();
         }
+    }
+}
+
+/// A Redis of the test's own, behind a socket in a folder.
+pub struct Redis {
+    socket: PathBuf,
+    server: Child,
+}
+
+impl Redis {
+    pub fn start() -> Self {
+        let socket = folder("redis").join("s");
+        let mut command = Command::new("redis-server");
+        command.args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"]).arg(&socket);
+        command.current_dir("/tmp").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let server = in_group_of_its_own(&mut command).spawn().expect("redis-server is installed");
+        JANITOR_OF_THIS_RUN.tell('+', server.id());
+        wait_for("Redis listens", Duration::from_secs(20), || socket.exists().then_some(()));
+        Self { socket, server }
+    }
+
+    /// For `REALMGATE_REDIS_URL`.
+    pub fn url(&self) -> String {
+        format!("redis+unix://{}", self.socket.display())
+    }
+
+    pub fn kill(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.kill();
     }
 }
 

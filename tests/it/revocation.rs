@@ -12,7 +12,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use crate::{
-    process::Postgres,
+    process::{Postgres, Redis},
     world::{Caller, Realm, World},
 };
 
@@ -153,4 +153,48 @@ async fn a_change_of_policy_on_one_node_holds_on_the_other() {
     assert_eq!(other_node.post("/Users", odd("ada")).await.status, 201);
     realm.policy("unknown_attributes", "reject").await;
     assert_eq!(other_node.post("/Users", odd("bob")).await.status, 400);
+}
+
+#[tokio::test]
+async fn with_redis_the_other_node_hears_of_it_and_without_it_again_it_asks() {
+    let (postgres, mut redis) = (Postgres::start(), Redis::start());
+    let settings = [("REALMGATE_DATABASE_URL", postgres.url()), ("REALMGATE_REDIS_URL", redis.url())];
+    let settings = settings.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let (here, there) = (World::with(&settings), World::with(&settings));
+    for node in [&here, &there] {
+        hearing(node, "UP").await;
+    }
+    let realm = here.new_realm().await;
+    for redis_is_up in [true, false] {
+        if !redis_is_up {
+            redis.kill();
+            hearing(&there, "DOWN").await;
+        }
+        let token = rotate(&realm).await;
+        let other_node = realm.bearer(&token).on(&there);
+        for path in ["/Users", "/ServiceProviderConfig"] {
+            assert_eq!(other_node.get(path).await.status, 200, "Redis up: {redis_is_up}");
+        }
+        rotate(&realm).await;
+        let rotated = std::time::Instant::now();
+        assert_eq!(other_node.get("/Users").await.status, 401, "Redis up: {redis_is_up}");
+        while other_node.get("/ServiceProviderConfig").await.status != 401 {
+            assert!(rotated.elapsed() < Duration::from_millis(100), "Redis up: {redis_is_up}");
+        }
+    }
+}
+
+/// Waits until the node says that of Redis.
+async fn hearing(node: &World, word: &str) {
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    loop {
+        let checks = node.management().get("/health/ready").await.json()["checks"].clone();
+        let is_so =
+            checks.as_array().is_some_and(|checks| checks.iter().any(|c| c["name"] == "redis" && c["status"] == word));
+        if is_so {
+            return;
+        }
+        assert!(std::time::Instant::now() < deadline, "{checks}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

@@ -189,13 +189,24 @@ impl World {
 
     /// A session of the gateway's database which sees all rows of all realms, to check what is really stored.
     pub async fn superuser(&self) -> tokio_postgres::Client {
-        let setting = self.settings.iter().find(|(key, _)| key == "REALMGATE_DATABASE_URL");
-        let config =
-            setting.map_or_else(|| self.embedded(), |(_, url)| url.parse().expect("it worked for the gateway"));
-        let (client, connection) = config.connect(tokio_postgres::NoTls).await.expect("Postgres answers");
+        let (client, connection) = self.database().connect(tokio_postgres::NoTls).await.expect("Postgres answers");
         tokio::spawn(connection);
         client.batch_execute("SET search_path = realmgate").await.expect("the session is open");
         client
+    }
+
+    /// Returns once the database accepts connections again.
+    pub async fn database_is_back(&self) {
+        let begun = Instant::now();
+        while let Err(error) = self.database().connect(tokio_postgres::NoTls).await {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{error}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    fn database(&self) -> tokio_postgres::Config {
+        let setting = self.settings.iter().find(|(key, _)| key == "REALMGATE_DATABASE_URL");
+        setting.map_or_else(|| self.embedded(), |(_, url)| url.parse().expect("it worked for the gateway"))
     }
 
     /// A session with the rights of the gateway's own connections, standing in no realm.

@@ -36,13 +36,9 @@ struct Representation<'a> {
 #[serde(rename_all = "camelCase")]
 struct Written {
     realm: Option<String>,
-    #[serde(default, deserialize_with = "given")]
-    display_name: Option<Option<String>>,
+    /// The empty text takes it away.
+    display_name: Option<String>,
     enabled: Option<bool>,
-}
-
-fn given<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Option<String>>, D::Error> {
-    Option::deserialize(value).map(Some)
 }
 
 pub async fn list(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
@@ -60,7 +56,8 @@ pub async fn list(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
 pub async fn create(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
     let written: Written = body(&call)?;
     let name = written.realm.ok_or_else(|| Failure::Invalid("`realm` is needed: the name of the new realm".into()))?;
-    let (display_name, enabled) = (written.display_name.flatten(), written.enabled.unwrap_or(true));
+    let (display_name, enabled) =
+        (written.display_name.filter(|name| !name.is_empty()), written.enabled.unwrap_or(true));
     let realm = realms::create(&edge.store, &name, display_name, enabled, call.at).await?;
     edge.access.forget();
     let location = format!("{}/admin/realms/{}", call.base_url, realm.name);

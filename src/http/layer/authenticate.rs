@@ -17,7 +17,7 @@ use crate::{
     access::{caller::bearer, operator::Refusal},
     http::{
         Edge,
-        exchange::{Ask, Body, Call, Permitted, Reply, pairs, text},
+        exchange::{Ask, Body, Call, Permitted, Reply, authorization, pairs},
         failure::Failure,
         route::{self, Answer, Anyone, Bound},
     },
@@ -73,9 +73,9 @@ where
             loop {
                 tries += 1;
                 let answer = async {
-                    let authorization = text(&call.headers, http::header::AUTHORIZATION);
+                    let credentials = authorization(&call.headers);
                     let (at, id) = (call.at, call.request_id.clone());
-                    let scope = edge.access.scim_client(&place, authorization, at, id).await?;
+                    let scope = edge.access.scim_client(&place, credentials, at, id).await?;
                     if let Some(miss) = call.miss.take() {
                         return Err(miss);
                     }
@@ -114,8 +114,8 @@ where
     fn call(&mut self, mut call: Call) -> Self::Future {
         let (edge, mut inner) = (self.edge.clone(), self.inner.clone());
         Box::pin(async move {
-            let authorization = text(&call.headers, http::header::AUTHORIZATION);
-            let token = bearer(authorization).map_err(|_| Failure::NotAnOperator("HTTP 401 Unauthorized"))?;
+            let credentials = authorization(&call.headers);
+            let token = bearer(credentials).map_err(|_| Failure::NotAnOperator("HTTP 401 Unauthorized"))?;
             let caller = edge.operators.verify(token).await.map_err(|refusal| match refusal {
                 Refusal::WrongCredentials | Refusal::InvalidGrant(_) => Failure::NotAnOperator("HTTP 401 Unauthorized"),
                 Refusal::Unavailable(error) => error.into(),

@@ -74,8 +74,14 @@ where
 /// Status and `scimType` of a failure (RFC 7644 §3.12).
 fn status_of(failure: &Failure) -> (u16, Option<&'static str>) {
     match failure {
-        Failure::NoRoute | Failure::Denied(Denied::ElsewhereOnly) => (404, None),
-        Failure::OddPath | Failure::OddHost | Failure::BrokenBody | Failure::Grant { .. } => (400, None),
+        Failure::NoRoute | Failure::Denied(Denied::ElsewhereOnly) | Failure::Verb(provision::Error::NotFound(_)) => {
+            (404, None)
+        }
+        Failure::OddPath
+        | Failure::OddHost
+        | Failure::BrokenBody
+        | Failure::Grant { .. }
+        | Failure::Verb(provision::Error::Invalid(_)) => (400, None),
         Failure::Invalid(_) => (400, Some("invalidValue")),
         Failure::FilteredDiscovery => (403, None),
         Failure::Method(_) => (405, None),
@@ -95,10 +101,8 @@ fn status_of(failure: &Failure) -> (u16, Option<&'static str>) {
             store::error::Error::Refused(_) => (500, None),
         },
         Failure::Verb(provision::Error::Scim(error)) => (error.kind.status(), error.kind.scim_type()),
-        Failure::Verb(provision::Error::NotFound(_)) => (404, None),
         Failure::Verb(provision::Error::Precondition(_)) => (412, None),
         Failure::Verb(provision::Error::Conflict(_)) => (409, None),
-        Failure::Verb(provision::Error::Invalid(_)) => (400, None),
         Failure::Verb(provision::Error::Damaged(_)) | Failure::Panicked => (500, None),
         Failure::Busy | Failure::TimedOut => (503, None),
     }

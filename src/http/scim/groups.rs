@@ -33,8 +33,12 @@ pub async fn get(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
 
 pub async fn list(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
     let (asked, urls) = (Asked::for_list(&call, &edge.settings)?, Urls::of(&call));
-    let (filter, page) = (asked.filter.as_ref(), asked.page);
+    let filter = asked.filter.as_ref();
+    let page = edge.walks.resumed(&call, "Groups", asked.page).await;
     let (found, total) = groups::list(&edge.store, call.caller(), filter, page, urls.wanted(&asked)).await?;
+    if let Some(last) = found.last() {
+        edge.walks.remember(&call, "Groups", page, found.len(), last.document.id).await;
+    }
     Ok(render::list(total, page, found.iter().map(|group| rendered(&call, &asked, group))))
 }
 

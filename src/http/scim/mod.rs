@@ -7,6 +7,7 @@ mod discovery;
 mod groups;
 mod render;
 mod users;
+pub mod walk;
 
 use http::Method;
 

@@ -33,7 +33,7 @@ pub struct Asked {
 impl Asked {
     pub fn of(call: &Permitted<Scope>) -> Result<Self> {
         let projection = Projection::parse(call.query("attributes"), call.query("excludedAttributes"))?;
-        Ok(Self { projection, filter: None, page: Page { offset: 0, limit: 1 } })
+        Ok(Self { projection, filter: None, page: Page { offset: 0, limit: 1, after: None } })
     }
 
     pub fn for_list(call: &Permitted<Scope>, settings: &Settings) -> Result<Self> {

@@ -31,8 +31,12 @@ pub async fn get(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
 pub async fn list(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
     let asked = Asked::for_list(&call, &edge.settings)?;
     let groups_url = asked.projection.includes("groups").then(|| groups_url(&call));
-    let (filter, page) = (asked.filter.as_ref(), asked.page);
+    let filter = asked.filter.as_ref();
+    let page = edge.walks.resumed(&call, "Users", asked.page).await;
     let (found, total) = users::list(&edge.store, call.caller(), filter, page, groups_url.as_deref()).await?;
+    if let Some(last) = found.last() {
+        edge.walks.remember(&call, "Users", page, found.len(), last.document.id).await;
+    }
     Ok(render::list(total, page, found.iter().map(|user| rendered(&call, &asked, user))))
 }
 

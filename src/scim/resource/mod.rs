@@ -19,7 +19,7 @@ use super::{
     error::{Error, Result},
     lenient::Dialect,
     limits::MAX_ATTRIBUTES,
-    schema::{self, Attribute, GROUP_URN, Mutability, ResourceType, Returned},
+    schema::{self, Attribute, GROUP_URN, Mutability, ResourceType, Returned, USER_URN},
 };
 
 /// Characters of a `userName`.
@@ -106,8 +106,9 @@ pub fn admit(resource_type: &ResourceType, incoming: Value, admission: &Admissio
             admission.unknown(&mut resource.0, &key, value, Place::top(&key))?;
         }
     }
-    if admission.dialect == Dialect::Strict {
-        check_schemas(resource_type, schemas.as_ref())?;
+    match admission.dialect {
+        Dialect::Strict => check_schemas(resource_type, schemas.as_ref())?,
+        Dialect::Lenient => check_kind(resource_type, schemas.as_ref())?,
     }
     finish(resource_type, &mut resource)?;
     Ok(Admitted { resource, members })
@@ -169,6 +170,25 @@ fn check_schemas(resource_type: &ResourceType, schemas: Option<&Value>) -> Resul
         return Err(Error::invalid_value(format!("`schemas` must contain `{core}`")));
     }
     Ok(())
+}
+
+/// What even an IdP with a `schemas` of its own must not send: something else than a list, or the core schema of
+/// another resource type and not that of this one.
+fn check_kind(resource_type: &ResourceType, schemas: Option<&Value>) -> Result<()> {
+    let core = &resource_type.schema.id;
+    let urns = match schemas {
+        None | Some(Value::Null) => return Ok(()),
+        Some(Value::Array(urns)) => urns,
+        Some(_) => return Err(Error::invalid_value(format!("`schemas` must be an array which contains `{core}`"))),
+    };
+    let names =
+        |urn: &str| urns.iter().any(|given| given.as_str().is_some_and(|given| given.eq_ignore_ascii_case(urn)));
+    match [USER_URN, GROUP_URN].into_iter().find(|urn| *urn != core && names(urn)) {
+        Some(other) if !names(core) => {
+            Err(Error::invalid_value(format!("`schemas` names `{other}`; here it is `{core}`")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The attribute of that name in the core schema, or among those which every resource has.

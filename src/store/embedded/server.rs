@@ -86,6 +86,11 @@ impl Server {
         for (name, value) in SETTINGS {
             set(name, value);
         }
+        // After a crash the server first makes sure of the data folder: one call, rather than one for each of the
+        // thousand files that the partitions have, which can take longer than the recovery itself.
+        if cfg!(target_os = "linux") {
+            set("recovery_init_sync_method", "syncfs");
+        }
         for (name, value) in settings {
             set(name, value);
         }
