@@ -80,7 +80,7 @@ impl Access {
             return Ok(None);
         }
         telemetry::token_lookup(Lookup::Miss);
-        let _turn = self.shared.look_ups.acquire().await.map_err(|e| Error::Unavailable(e.to_string()))?;
+        let _turn = self.turn().await?;
         let tx = self.shared.store.enter(realm, epoch).await?;
         let found = match tokens::find_by_hash(tx, &hash).await {
             Err(Error::Stale) if realm.0.is_nil() => None,

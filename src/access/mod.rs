@@ -20,7 +20,7 @@ use std::{
 };
 
 use moka::future::Cache;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 use crate::{
     model::{RealmId, Scope, token::TokenHash},
@@ -160,6 +160,11 @@ impl Access {
             self.shared.store.begin(scope).await?.check().await?;
         }
         Ok(())
+    }
+
+    /// A turn to ask the store on behalf of somebody who is not known yet.
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, store::error::Error> {
+        self.shared.look_ups.acquire().await.map_err(|closed| store::error::Error::Unavailable(closed.to_string()))
     }
 
     fn generation(&self) -> u64 {

@@ -71,6 +71,7 @@ impl Access {
         {
             return Ok(known.realm);
         }
+        let _turn = self.turn().await?;
         let found = match &key {
             Key::Name(name) => realms::find_by_name(&self.shared.store, name).await?,
             Key::Domain(domain) => realms::find_by_domain(&self.shared.store, domain).await?,

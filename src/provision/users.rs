@@ -164,7 +164,7 @@ async fn write(tx: RealmTx, scope: &Scope, user: User, before: &Resource, after:
 /// Where a `userName` is the user's e-mail address, it goes along when that address changes (M064).
 fn follow_email(before: &Resource, after: &mut Resource) {
     let (Some(name), Some(same)) = (before.user_name(), after.user_name()) else { return };
-    let (Some(old), Some(new)) = (before.emails().next(), after.emails().next()) else { return };
+    let (Some(old), Some(new)) = (before.email(), after.email()) else { return };
     if name == same && old != new && fold(name) == fold(old) {
         let new = new.to_owned();
         after.set("userName", new);

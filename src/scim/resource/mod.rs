@@ -240,6 +240,13 @@ impl Resource {
         self.0.get("active").and_then(Value::as_bool).unwrap_or(true)
     }
 
+    /// The address to write to: the primary one, else the first.
+    pub fn email(&self) -> Option<&str> {
+        let emails = self.0.get("emails")?.as_array()?;
+        let chosen = emails.iter().find(|email| is_primary(email)).or_else(|| emails.first())?;
+        chosen.get("value")?.as_str()
+    }
+
     /// `emails.value`, as sent.
     pub fn emails(&self) -> impl Iterator<Item = &str> {
         let emails = self.0.get("emails").and_then(Value::as_array);
