@@ -63,7 +63,10 @@ pub async fn run(config: Config, ready_file: Option<PathBuf>) -> Result<()> {
     let bus = config.redis_url.as_ref().map(|url| Bus::open(url.reveal())).transpose();
     let bus = bus.context("redis_url (REALMGATE_REDIS_URL) is not a Redis URL")?;
     let access = Access::new(store.clone(), bus.clone(), &access_options(&config));
-    let welcome = first_start(&store, &config, database.embedded.is_some()).await?;
+    // Shown at once: what it holds is nowhere else. The listener is open already, so what it says works.
+    if let Some(welcome) = first_start(&store, &config, database.embedded.is_some()).await? {
+        welcome.print(&public_url)?;
+    }
     access.forget();
     tokio::spawn(access.clone().follow_changes());
 
@@ -78,9 +81,6 @@ pub async fn run(config: Config, ready_file: Option<PathBuf>) -> Result<()> {
         announce(&file, &public_url, &management_url)?;
     }
     info!(public_url, management_url, "ready");
-    if let Some(welcome) = welcome {
-        welcome.print(&public_url)?;
-    }
     tokio::spawn(async move {
         let signal = stop_signal().await;
         info!(signal, "stopping: finishing what is under way");
@@ -192,7 +192,7 @@ async fn first_start(store: &Store, config: &Config, embedded: bool) -> Result<O
 /// It is as good if somebody else has made it.
 fn made(outcome: provision::Result<Realm>) -> provision::Result<()> {
     match outcome {
-        Ok(_) | Err(provision::Error::Conflict(_)) => Ok(()),
+        Ok(_) | Err(provision::Error::Exists(_)) => Ok(()),
         Err(error) => Err(error),
     }
 }

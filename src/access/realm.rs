@@ -28,8 +28,8 @@ pub struct Place {
     /// As the path names it, or as the domain implies: for the answer, known or not.
     pub name: String,
     pub realm: Option<Arc<Realm>>,
-    /// The custom domain by which the request came, with the port if one was given.
-    pub authority: Option<String>,
+    /// The custom domain by which the request came.
+    pub domain: Option<Domain>,
 }
 
 impl Access {
@@ -38,20 +38,19 @@ impl Access {
     /// A custom domain pins the realm: another one in the path is [`Denied::ElsewhereOnly`]. Without a name in the
     /// path only a custom domain leads anywhere.
     pub async fn place(&self, authority: Option<&str>, name: Option<&str>) -> Result<Place, Denied> {
-        let pinned = match authority.and_then(domain_of) {
+        let domain = authority.and_then(domain_of);
+        let pinned = match &domain {
             Some(domain) => self.known(Key::Domain(domain.as_str().into())).await?,
             None => None,
         };
         match (pinned, name) {
-            (Some(realm), name) if name.is_none_or(|name| name == realm.name.as_str()) => Ok(Place {
-                name: realm.name.to_string(),
-                realm: Some(realm),
-                authority: authority.map(str::to_ascii_lowercase),
-            }),
+            (Some(realm), name) if name.is_none_or(|name| name == realm.name.as_str()) => {
+                Ok(Place { name: realm.name.to_string(), realm: Some(realm), domain })
+            }
             (Some(_), _) | (None, None) => Err(Denied::ElsewhereOnly),
             (None, Some(name)) => {
                 let realm = self.known(Key::Name(name.into())).await?;
-                Ok(Place { name: name.to_owned(), realm, authority: None })
+                Ok(Place { name: name.to_owned(), realm, domain: None })
             }
         }
     }

@@ -172,9 +172,12 @@ async fn exchange(
 fn refusal(response: &Response<Bytes>) -> Failure {
     let status = response.status();
     let body: Value = serde_json::from_slice(response.body()).unwrap_or_default();
-    let words = ["error_description", "errorMessage", "error"].map(|key| body[key].as_str());
-    let words: Vec<_> = words.into_iter().flatten().collect();
-    let message = if words.is_empty() { format!("the server answered {status}") } else { words.join(": ") };
+    let text = |key: &str| body[key].as_str();
+    let message = match (text("error_description"), text("error").or(text("errorMessage"))) {
+        (Some(description), Some(error)) => format!("{description}: {error}"),
+        (Some(words), None) | (None, Some(words)) => words.to_owned(),
+        (None, None) => format!("the server answered {status}"),
+    };
     let failure = Failure::new(exit(status), message);
     match failure.exit {
         Exit::Unavailable => failure.hint("try again in a moment; the log of the server tells more"),

@@ -107,6 +107,8 @@ impl Table {
         // A slash at the end is how some clients write a collection.
         let path = if path.len() > 1 { path.strip_suffix('/').unwrap_or(path) } else { path };
         let found = self.paths.at(path).map_err(|_| Failure::NoRoute)?;
+        // RFC 9110 §9.3.2: as GET, without the body, which the server leaves out by itself.
+        let method = if *method == Method::HEAD { &Method::GET } else { method };
         let (route, miss) = if let Some(route) = found.value.iter().find(|route| route.method == *method) {
             (route, None)
         } else {

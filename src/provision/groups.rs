@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{Error, IfMatch, Result, admission, transaction};
+use super::{Error, IfMatch, Result, admission, named_id, transaction};
 use crate::{
     model::{
         GroupId, Scope,
@@ -251,7 +251,7 @@ fn row_of(scope: &Scope, resource: &Resource) -> GroupRow {
 }
 
 fn parse(id: &str) -> Result<GroupId> {
-    Uuid::try_parse(id).map(GroupId).map_err(|_| not_found(id))
+    named_id(id).map(GroupId).ok_or_else(|| not_found(id))
 }
 
 fn not_found(id: &str) -> Error {

@@ -7,6 +7,8 @@ pub mod groups;
 pub mod realms;
 pub mod users;
 
+use uuid::Uuid;
+
 use crate::{
     model::{Scope, policy::Policy},
     scim::{self, resource::Admission},
@@ -29,6 +31,9 @@ pub enum Error {
     /// An operator's wish which does not fit what is there.
     #[error("{0}")]
     Conflict(String),
+    /// The realm which an operator wants to create is there already.
+    #[error("the realm `{0}` exists already")]
+    Exists(String),
     /// An operator's wish which cannot be understood.
     #[error("{0}")]
     Invalid(String),
@@ -36,7 +41,7 @@ pub enum Error {
     Store(#[from] store::error::Error),
     /// What is stored is not a resource: a foreign hand has been in the database.
     #[error("the stored document of {0} is damaged")]
-    Damaged(uuid::Uuid),
+    Damaged(Uuid),
 }
 
 /// Which version a client wants to change: `None` for whichever is there.
@@ -57,6 +62,11 @@ impl IfMatch<'_> {
 /// `meta.version` and the header `ETag` (RFC 7644 §3.14).
 pub fn etag(version: i64) -> String {
     format!("W/\"{version}\"")
+}
+
+/// The id which a client names. Ids are `caseExact` (RFC 7643 §3.1), so only the spelling that we answer is one.
+fn named_id(text: &str) -> Option<Uuid> {
+    Uuid::try_parse(text).ok().filter(|id| id.to_string() == text)
 }
 
 /// What the realm's policy says of what is let in.

@@ -18,9 +18,6 @@ use crate::{
     store::{self, Store, groups, realms, tokens, tx::RealmTx},
 };
 
-/// The text which python-keycloak knows a conflict by.
-const CONFLICT: &str = "Conflict detected. See logs for details";
-
 /// Creates a realm, with its role and without SCIM.
 pub async fn create(
     store: &Store,
@@ -41,7 +38,7 @@ pub async fn create(
         created_at: at,
     };
     realms::insert(store, &realm).await.map_err(|error| match error {
-        store::error::Error::Taken(_) => Error::Conflict(CONFLICT.into()),
+        store::error::Error::Taken(_) => Error::Exists(realm.name.to_string()),
         error => error.into(),
     })?;
     Ok(realm)

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{Error, IfMatch, Result, admission, transaction};
+use super::{Error, IfMatch, Result, admission, named_id, transaction};
 use crate::{
     model::{
         Scope, UserId,
@@ -79,7 +79,8 @@ pub async fn replace(
     if_match: IfMatch<'_>,
     groups_url: &str,
 ) -> Result<User> {
-    let silent = incoming.as_object().is_some_and(|map| !map.keys().any(|key| key.eq_ignore_ascii_case("active")));
+    let speaks = |(key, value): (&String, &Value)| key.eq_ignore_ascii_case("active") && !value.is_null();
+    let silent = incoming.as_object().is_some_and(|map| !map.iter().any(speaks));
     let admitted = resource::admit(ResourceType::user(), incoming, &admission(&scope.realm.policy))?;
     change(store, scope, id, if_match, groups_url, |before| {
         let mut after = admitted.resource.clone();
@@ -136,6 +137,7 @@ async fn change(
         let mut after = to(&before)?;
         if scope.realm.policy.user_name_follows_email {
             follow_email(&before, &mut after);
+            resource::finish(ResourceType::user(), &mut after)?;
         }
         write(tx, scope, user, &before, &after).await
     })
@@ -188,7 +190,7 @@ fn row_of(resource: &Resource) -> UserRow {
 }
 
 fn parse(id: &str) -> Result<UserId> {
-    Uuid::try_parse(id).map(UserId).map_err(|_| not_found(id))
+    named_id(id).map(UserId).ok_or_else(|| not_found(id))
 }
 
 fn not_found(id: &str) -> Error {

@@ -61,7 +61,8 @@ pub async fn run(config: &Config) -> Result<usize, Error> {
     let tx = client.transaction().await?;
     tx.execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK]).await?;
     tx.batch_execute(&format!(
-        "CREATE SCHEMA IF NOT EXISTS {SCHEMA};
+        "SET LOCAL client_min_messages = warning;
+         CREATE SCHEMA IF NOT EXISTS {SCHEMA};
          SET LOCAL search_path = {SCHEMA};
          GRANT USAGE ON SCHEMA {SCHEMA} TO {APP_ROLE};
          CREATE TABLE IF NOT EXISTS migrations (

@@ -31,18 +31,21 @@ pub async fn status(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
 }
 
 pub async fn enable(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
+    sound(&call)?;
     let (realm, token) = realms::enable_scim(&edge.store, call.param("realm"), call.at).await?;
     edge.access.forget();
     Ok(revealed(&call, &realm, &token))
 }
 
 pub async fn rotate(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
+    sound(&call)?;
     let (realm, token) = realms::rotate_token(&edge.store, call.param("realm"), call.at).await?;
     edge.access.forget();
     Ok(revealed(&call, &realm, &token))
 }
 
 pub async fn disable(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
+    sound(&call)?;
     realms::disable_scim(&edge.store, call.param("realm"), call.at).await?;
     edge.access.forget();
     Ok(empty(StatusCode::NO_CONTENT))
@@ -60,6 +63,11 @@ pub async fn set_policy(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
     let realm = realms::set_policy(&edge.store, call.param("realm"), keys, call.at).await?;
     edge.access.forget();
     Ok(answer(StatusCode::OK, &realm.policy))
+}
+
+/// These calls need no body. A broken one means that the client wanted something else.
+fn sound(call: &Permitted<Admin>) -> Result<()> {
+    if call.body.is_empty() { Ok(()) } else { call.json().map(|_| ()) }
 }
 
 /// The one answer which shows a token; nobody on the way may keep it.

@@ -149,16 +149,18 @@ where
     }
 }
 
-/// The SCIM base URL as the client wrote it: the custom domain it came by, else the platform's own.
+/// The SCIM base URL: of the custom domain by which the client came, else the platform's own. Scheme and port are the
+/// platform's: nothing of it is as the client says.
 fn scim_base(edge: &Edge, place: &crate::access::realm::Place) -> String {
     let public_url = &edge.settings.public_url;
-    match &place.authority {
-        None => format!("{public_url}/realms/{}/scim/v2", place.name),
-        Some(authority) => {
-            let scheme = public_url.split("://").next().unwrap_or("https");
-            format!("{scheme}://{authority}/realms/{}/scim/v2", place.name)
+    let base = match (&place.domain, public_url.parse::<http::Uri>()) {
+        (Some(domain), Ok(platform)) => {
+            let port = platform.port().map(|port| format!(":{port}")).unwrap_or_default();
+            format!("{}://{}{port}", platform.scheme_str().unwrap_or("https"), domain.as_str())
         }
-    }
+        _ => public_url.clone(),
+    };
+    format!("{base}/realms/{}/scim/v2", place.name)
 }
 
 /// Takes the body, no more of it and no longer than the limits allow, and what else a handler reads.

@@ -102,7 +102,7 @@ fn status_of(failure: &Failure) -> (u16, Option<&'static str>) {
         },
         Failure::Verb(provision::Error::Scim(error)) => (error.kind.status(), error.kind.scim_type()),
         Failure::Verb(provision::Error::Precondition(_)) => (412, None),
-        Failure::Verb(provision::Error::Conflict(_)) => (409, None),
+        Failure::Verb(provision::Error::Conflict(_) | provision::Error::Exists(_)) => (409, None),
         Failure::Verb(provision::Error::Damaged(_)) | Failure::Panicked => (500, None),
         Failure::Busy | Failure::TimedOut => (503, None),
     }
@@ -114,7 +114,7 @@ fn answer_to(failure: &Failure, speaks: Speaks) -> Reply {
     log(failure, status);
     let (media_type, body) = match speaks {
         Speaks::Scim => (SCIM_JSON, scim::error::body(status, scim_type, &detail)),
-        Speaks::Admin => (JSON, json!({ "error": detail, "errorMessage": detail })),
+        Speaks::Admin => (JSON, json!({ "error": detail, "errorMessage": keycloaks(failure, &detail) })),
         Speaks::OAuth => (JSON, oauth(failure, &detail)),
     };
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -142,6 +142,14 @@ fn answer_to(failure: &Failure, speaks: Speaks) -> Reply {
         answer.extensions_mut().insert(outcome);
     }
     answer
+}
+
+/// Clients of Keycloak know a realm which exists already by Keycloak's words alone.
+fn keycloaks<'a>(failure: &Failure, detail: &'a str) -> &'a str {
+    match failure {
+        Failure::Verb(provision::Error::Exists(_)) => "Conflict detected. See logs for details",
+        _ => detail,
+    }
 }
 
 /// What the client reads. Of our own trouble it learns no more than that there is some.

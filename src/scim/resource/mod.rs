@@ -115,7 +115,7 @@ pub fn admit(resource_type: &ResourceType, incoming: Value, admission: &Admissio
 }
 
 /// The rules which hold for a resource as a whole, whichever way it came about.
-pub(super) fn finish(resource_type: &ResourceType, resource: &mut Resource) -> Result<()> {
+pub fn finish(resource_type: &ResourceType, resource: &mut Resource) -> Result<()> {
     for attribute in resource_type.schema.attributes.iter().filter(|a| a.required && is_client_writable(a)) {
         let blank = match resource.0.get(&attribute.name) {
             None => true,

@@ -224,6 +224,11 @@ impl Folder {
         }
     }
 
+    /// PostgreSQL's own lock on its socket.
+    pub fn socket_lock(&self) -> PathBuf {
+        self.socket_dir.join(format!(".s.PGSQL.{PORT}.lock"))
+    }
+
     pub fn socket_dir(&self) -> &Path {
         &self.socket_dir
     }

@@ -216,11 +216,14 @@ pub async fn clear_remains(folder: &Folder) -> Result<()> {
         // Where processes cannot be looked at, only PostgreSQL can tell whether its file is stale.
         return Ok(());
     }
-    let stale = folder.pid_file();
-    match fs::remove_file(&stale) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", &stale)(error)),
-        _ => Ok(()),
+    // The lock of the socket names the dead server as well, and its id may be somebody else's by now.
+    for stale in [folder.pid_file(), folder.socket_lock()] {
+        match fs::remove_file(&stale) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed("remove", &stale)(error)),
+            _ => {}
+        }
     }
+    Ok(())
 }
 
 /// A process, known by its id. What is asked of it is open to every user, so that a root without the capability to
