@@ -142,7 +142,8 @@ class Database:
             VACUUM ANALYZE users, user_emails""")
 
     def statements_of(self, work):
-        """What the gateway executes during `work`: texts with their values, in order."""
+        """What the gateway executes during `work`, from its last entry into the realm on: texts with their values."""
+        work()
         self.log_statements("all")
         begin = self.log.stat().st_size
         work()
@@ -153,13 +154,19 @@ class Database:
             text = log.read()
         found = []
         for entry in re.split(r"(?m)^(?=\d{4}-\d\d-\d\d )", text):
-            match = re.match(r"\S+ \S+ \S+ \[\d+\] (LOG|DETAIL):  (.*)", entry, re.S)
-            if match and match[1] == "LOG" and (said := re.match(r"execute [^:]*: (.*)", match[2], re.S)):
-                found.append((re.sub(r"\n\t", "\n", said[1]).strip(), []))
-            elif match and match[1] == "DETAIL" and found and match[2].startswith("parameters: "):
-                values = re.findall(r"\$\d+ = (NULL|'(?:[^']|'')*')", re.sub(r"\n\t", "\n", match[2]))
+            kind = r"(?:LOG:  execute [^:]*: |(DETAIL):  parameters: )"
+            match = re.match(rf"\S+ \S+ \S+ \[(\d+)\] {kind}(.*)", entry, re.S)
+            if not match:
+                continue
+            process, detail, said = match[1], match[2], match[3].replace("\n\t", "\n").strip()
+            if not detail and "enter(" in said:
+                found, entered = [(said, [])], process
+            elif not detail and found and process == entered:
+                found.append((said, []))
+            elif detail and found and process == entered:
+                values = re.findall(r"\$\d+ = (NULL|'(?:[^']|'')*')", said)
                 found[-1][1].extend(None if v == "NULL" else v[1:-1].replace("''", "'") for v in values)
-        if len(found) < 2 or "enter(" not in found[0][0]:
+        if len(found) < 2:
             sys.exit(f"the log does not show what the gateway executes:\n{text}")
         return found
 
@@ -319,9 +326,9 @@ def works(folder, gateway, database, ids):
     yield Work("filter", regex("/Users" + by_name("NAME").replace("NAME", f"({'|'.join(names)})")),
                with_value(found, name, one_of(names, "text")))
 
-    made = {}
-    found = database.statements_of(lambda: made.update(gateway.scim("POST", "/Users", user("made-0"))))
-    unique = with_value(with_value(found, made["id"], UNIQUE_ID), "made-0", UNIQUE_NAME)
+    made = []
+    found = database.statements_of(lambda: made.append(gateway.scim("POST", "/Users", user(f"made-{len(made)}"))))
+    unique = with_value(with_value(found, made[-1]["id"], UNIQUE_ID), made[-1]["userName"], UNIQUE_NAME)
 
     def bodies():
         # oha draws lines at random. From so many, few are drawn twice; those are refused (409) and not counted.
