@@ -183,7 +183,10 @@ async fn a_custom_domain_is_a_door_to_its_own_realm_and_to_no_other() {
     let short = at_domain.at_root().below("/scim/v2");
     assert_eq!(short.get(&format!("/Users/{id}")).await.status, 200, "the domain says which realm it is");
     for host in [domain.to_uppercase(), format!("{domain}:8443"), format!("{domain}.")] {
-        assert_eq!(acme.header("Host", &host).get("/Users").await.status, 200, "{host}");
+        let reply = acme.header("Host", &host).get("/ServiceProviderConfig").await;
+        assert_eq!(reply.status, 200, "{host}");
+        let location = reply.json()["meta"]["location"].as_str().unwrap_or_default().to_owned();
+        assert!(location.contains(&format!("//{domain}")) && !location.contains("8443"), "{host}: {location}");
     }
     let foreign = globex.header("Host", &domain).get("/Users").await;
     assert!([401, 404, 421].contains(&foreign.status.as_u16()), "globex under acme's host: {foreign}");

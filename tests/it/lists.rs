@@ -58,6 +58,10 @@ async fn a_count_below_one_asks_only_how_many_and_a_start_below_one_is_one() {
         let page = realm.get(&format!("/Users?{query}")).await.json();
         assert_eq!((&page["totalResults"], ids(&page).len()), (&json!(1), 0), "{query}: {page}");
     }
+    for query in ["startIndex=99999999999999999999", "startIndex=9223372036854775807&count=1000"] {
+        let page = realm.get(&format!("/Users?{query}")).await.json();
+        assert_eq!((&page["totalResults"], ids(&page).len()), (&json!(1), 0), "{query}: {page}");
+    }
     for query in ["startIndex=0", "startIndex=-7"] {
         let page = realm.get(&format!("/Users?{query}")).await.json();
         assert_eq!((&page["startIndex"], ids(&page).len()), (&json!(1), 1), "{query}: {page}");

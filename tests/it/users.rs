@@ -263,3 +263,58 @@ async fn a_method_which_a_path_does_not_have_is_named_with_those_it_has() {
     assert!(reply.header("allow").contains("GET"), "{:?}", reply.headers);
     reply.detail();
 }
+
+#[tokio::test]
+async fn only_the_word_true_brings_a_disabled_user_back() {
+    let realm = World::realm().await;
+    let id = realm.user("ada").await;
+    let path = format!("/Users/{id}");
+    let active = async |body: Value| realm.put(&path, body).await.json()["active"].clone();
+    assert_eq!(active(json!({ "userName": "ada", "active": false })).await, false);
+    assert_eq!(active(json!({ "userName": "ada" })).await, false);
+    assert_eq!(active(json!({ "userName": "ada", "active": null })).await, false);
+    assert_eq!(active(json!({ "userName": "ada", "active": true })).await, true);
+}
+
+#[tokio::test]
+async fn an_id_has_one_spelling() {
+    let realm = World::realm().await;
+    let id = realm.user("ada").await;
+    for other in [id.to_uppercase(), id.replace('-', ""), format!("%7B{id}%7D"), format!("urn:uuid:{id}")] {
+        assert_eq!(realm.get(&format!("/Users/{other}")).await.status, 404, "{other}");
+    }
+}
+
+#[tokio::test]
+async fn what_no_index_could_hold_is_refused() {
+    let realm = World::realm().await;
+    // Text which does not compress, or Postgres would make it fit.
+    let long: String = (0..4_000u32)
+        .map(|n| char::from(b'a' + u8::try_from(n.wrapping_mul(2_654_435_761) >> 27).unwrap() % 26))
+        .collect();
+    for user in [
+        json!({ "userName": "a", "externalId": long }),
+        json!({ "userName": "a", "displayName": long }),
+        json!({ "userName": "a", "emails": [{ "value": long }] }),
+        json!({ "userName": "\u{20000}".repeat(1_024) }),
+    ] {
+        assert_eq!(realm.post("/Users", user).await.summary(), "400 invalidValue");
+    }
+    assert_eq!(realm.post("/Groups", json!({ "displayName": long })).await.summary(), "400 invalidValue");
+}
+
+#[tokio::test]
+async fn a_name_that_follows_an_address_must_be_a_name() {
+    let realm = World::realm().await;
+    realm.policy("user_name_follows_email", true).await;
+    let user = json!({ "userName": "ada@a.example", "emails": [{ "value": "ada@a.example", "type": "work" }] });
+    let path = format!("/Users/{}", realm.create_user(user).await.id());
+    let to = async |address: &str| {
+        let operation = json!({ "op": "replace", "path": "emails[type eq \"work\"].value", "value": address });
+        realm.operations(&path, json!([operation])).await
+    };
+    for odd in ["  ", "a\u{1}b", &"x".repeat(1_500)] {
+        assert_eq!(to(odd).await.summary(), "400 invalidValue", "{odd:?}");
+    }
+    assert_eq!(to("ada@b.example").await.json()["userName"], "ada@b.example");
+}
