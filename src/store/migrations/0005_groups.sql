@@ -13,12 +13,13 @@ CREATE TABLE groups (
     attributes       jsonb       NOT NULL,
     -- The document as filters compare it, where that is not the document itself; see `scim::filter::comparable`.
     comparable       jsonb,
-    PRIMARY KEY (realm_id, id),
-    UNIQUE (realm_id, unique_name)
+    PRIMARY KEY (realm_id, id)
 ) PARTITION BY HASH (realm_id);
+-- Partial for the reason told at `users`.
+CREATE UNIQUE INDEX groups_unique_name ON groups (realm_id, unique_name) WHERE unique_name IS NOT NULL;
 CREATE INDEX groups_external_id ON groups (realm_id, external_id) WHERE external_id IS NOT NULL;
-CREATE INDEX groups_display_name ON groups (realm_id, display_name_key);
-CREATE INDEX groups_updated_at ON groups (realm_id, updated_at);
+CREATE INDEX groups_display_name ON groups (realm_id, display_name_key) WHERE display_name_key IS NOT NULL;
+CREATE INDEX groups_updated_at ON groups (realm_id, updated_at) WHERE updated_at IS NOT NULL;
 CALL tenant_table('groups');
 
 -- A member is a user or a nested group; `member_id` is the id of either, and one of the two references holds it.
