@@ -236,6 +236,18 @@ fn removing_members_never_takes_some_for_all() {
 }
 
 #[test]
+fn a_member_is_the_same_in_any_case_of_its_id() {
+    let id = "2819c223-7f76-453a-919d-413861904646";
+    let add = json!({ "op": "add", "path": "members", "value": [{ "value": id.to_uppercase() }] });
+    let filter = json!({ "op": "remove", "path": format!("members[value eq \"{id}\"]") });
+    let upper = json!({ "op": "remove", "path": format!("members[value eq \"{}\"]", id.to_uppercase()) });
+    let gone = format!("clear false, add [], remove {{{id:?}}}");
+    assert_eq!(members(json!([add, filter])), gone);
+    assert_eq!(members(json!([add, upper])), gone);
+    assert_eq!(members(json!([add])), format!("clear false, add [{id:?}], remove {{}}"));
+}
+
+#[test]
 fn operations_on_members_count_in_their_order() {
     assert_snapshot!(members(json!([
         { "op": "remove", "path": "members[value eq \"a\"]" },
