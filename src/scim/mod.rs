@@ -33,6 +33,8 @@ pub mod limits {
     pub const MAX_MEMBERS: usize = 100_000;
     /// Operations of one PATCH.
     pub const MAX_OPERATIONS: usize = 1_000;
+    /// Bytes of text which the operations of one PATCH may look at: what takes a tenth of a second, or little more.
+    pub const MAX_PATCH_WORK: usize = 50_000_000;
     /// Length of a filter, or of a path, in bytes.
     pub const MAX_FILTER_BYTES: usize = 4096;
     /// Brackets of any kind within each other in a filter.

@@ -121,7 +121,7 @@ impl Admission {
     }
 
     /// Admits the object under an extension's URN.
-    pub(super) fn extension(self, extension: &Schema, value: Value) -> Result<Option<Value>> {
+    pub(in crate::scim) fn extension(self, extension: &Schema, value: Value) -> Result<Option<Value>> {
         let place = Place::top(&extension.id);
         let incoming = match value {
             Value::Null => return Ok(None),
