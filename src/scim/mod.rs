@@ -25,10 +25,16 @@ pub mod limits {
     pub const MAX_ATTRIBUTES: usize = 500;
     /// Values of one multi-valued attribute, members of a group aside.
     pub const MAX_VALUES: usize = 1_000;
+    /// Bytes of one resource, by [`resource::size`](super::resource::size).
+    pub const MAX_RESOURCE_BYTES: usize = 1 << 20;
+    /// Bytes of an attribute that is searched by an index, as the index holds it: an index of Postgres takes 2,704.
+    pub const MAX_KEY_BYTES: usize = 2_000;
     /// Members of a group which one request names.
     pub const MAX_MEMBERS: usize = 100_000;
     /// Operations of one PATCH.
     pub const MAX_OPERATIONS: usize = 1_000;
+    /// Bytes of text which the operations of one PATCH may look at: what takes a tenth of a second, or little more.
+    pub const MAX_PATCH_WORK: usize = 50_000_000;
     /// Length of a filter, or of a path, in bytes.
     pub const MAX_FILTER_BYTES: usize = 4096;
     /// Brackets of any kind within each other in a filter.

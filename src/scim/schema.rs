@@ -200,10 +200,29 @@ pub fn is_assigned(value: &Value) -> bool {
     }
 }
 
-/// The instant which a `dateTime` names (RFC 7643 §2.3.5). Without an offset it is taken as UTC.
+/// The instant which a `dateTime` names (RFC 7643 §2.3.5). Without an offset it is taken as UTC. One that is too far
+/// away to be told is the first or the last that can be.
 pub fn instant(text: &str) -> Option<Timestamp> {
+    exact_instant(text).or_else(|| far_instant(text))
+}
+
+fn exact_instant(text: &str) -> Option<Timestamp> {
     let in_utc = || Some(text.parse::<civil::DateTime>().ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp());
     text.contains('T').then(|| text.parse().ok().or_else(in_utc)).flatten()
+}
+
+/// XML Schema lets years have more than four digits and stand before the first (XSD §3.2.7); "for ever" is often
+/// written as the last second of the year 9999.
+fn far_instant(text: &str) -> Option<Timestamp> {
+    let (end, digits) = match text.strip_prefix('-') {
+        Some(digits) => (Timestamp::MIN, digits),
+        None => (Timestamp::MAX, text),
+    };
+    let (year, rest) = digits.split_once('-')?;
+    let is_far = year.len() >= 4 && year.bytes().all(|b| b.is_ascii_digit()) && (year.len() > 4 || year == "9999");
+    // The calendar repeats itself after 400 years: what is a date in that year is one in the other.
+    let near = 2000 + year.get(year.len().checked_sub(4)?..)?.parse::<u16>().ok()? % 400;
+    (is_far && exact_instant(&format!("{near}-{rest}")).is_some()).then_some(end)
 }
 
 impl ResourceType {
@@ -367,5 +386,21 @@ mod tests {
         assert_eq!(instant("2011-05-13T04:42:34"), instant("2011-05-13T04:42:34Z"));
         assert_eq!(instant("2011-05-13"), None);
         assert_eq!(instant("yesterday"), None);
+    }
+
+    #[test]
+    fn a_time_out_of_reach_is_the_last_or_the_first() {
+        for last in
+            ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59", "9999-12-31T23:59:59+14:00", "12000-02-29T00:00:00Z"]
+        {
+            assert_eq!(instant(last), Some(Timestamp::MAX), "{last}");
+        }
+        assert_eq!(instant("-9999-01-01T00:00:00Z"), Some(Timestamp::MIN));
+        for none in
+            ["9999-13-31T23:59:59Z", "9999-02-29T00:00:00Z", "9999-12-31", "9999é-12-31T23:59:59Z", "-", "é9999-1"]
+        {
+            assert_eq!(instant(none), None, "{none}");
+        }
+        assert!(instant("9999-12-30T00:00:00Z") < Some(Timestamp::MAX));
     }
 }

@@ -6,19 +6,15 @@ use serde_json::{Map, Value};
 
 use super::{
     MembersDelta, Op, Operation,
-    edit::{Edit, Sub, name_in, raw_attribute},
+    budget::Budget,
+    edit::{Edit, Sub, name_in, raw_attribute, without_named},
 };
 use crate::scim::{
     error::{Error, Result},
-    filter::Filter,
     path::{AttrPath, Path},
     resource::{Admission, Resource, UnknownAttributes, finish, is_client_writable, is_members, is_password, is_urn},
     schema::{Attribute, Mutability, ResourceType, Schema},
 };
-
-/// Comparisons of a value by all filters of one request: a thousand operations, each with a filter of two on a thousand
-/// values.
-const MAX_COMPARED: usize = 2_000_000;
 
 /// A resource and what becomes of it.
 pub(super) struct Draft<'a> {
@@ -26,8 +22,7 @@ pub(super) struct Draft<'a> {
     admission: Admission,
     attributes: Map<String, Value>,
     members: MembersDelta,
-    /// Comparisons made by filters so far.
-    comparisons: usize,
+    budget: Budget,
 }
 
 /// What a path is aimed at.
@@ -46,6 +41,7 @@ enum Target<'a> {
     Unknown {
         extension: Option<Cow<'a, str>>,
         name: Cow<'a, str>,
+        sub: Option<&'a str>,
     },
 }
 
@@ -56,7 +52,7 @@ impl<'a> Draft<'a> {
             admission,
             attributes: before.0.clone(),
             members: MembersDelta::default(),
-            comparisons: 0,
+            budget: Budget::new(&before.0),
         }
     }
 
@@ -117,13 +113,16 @@ impl<'a> Draft<'a> {
 
     fn apply_to(&mut self, target: Target<'_>, op: Op, path: &Path, value: Option<&Value>) -> Result<()> {
         match target {
-            Target::Password => Ok(()),
-            Target::ReadOnly => Err(Error::mutability(format!("`{path}` is read-only"))),
-            Target::Members => self.members.apply(op, path, value, self.admission),
-            Target::Schema(schema) => self.apply_to_schema(schema, op, value),
-            Target::Known { extension, attribute } => self.apply_to_known(extension, attribute, op, path, value),
-            Target::Unknown { extension, name } => self.apply_to_unknown(extension.as_deref(), &name, op, path, value),
+            Target::Password => return Ok(()),
+            Target::ReadOnly => return Err(Error::mutability(format!("`{path}` is read-only"))),
+            Target::Members => return self.members.apply(op, path, value, self.admission),
+            Target::Schema(schema) => self.apply_to_schema(schema, op, value)?,
+            Target::Known { extension, attribute } => self.apply_to_known(extension, attribute, op, path, value)?,
+            Target::Unknown { extension, name, sub } => {
+                self.apply_to_unknown((extension.as_deref(), &name, sub), op, path, value)?;
+            }
         }
+        self.budget.settle(&self.attributes)
     }
 
     fn apply_to_schema(&mut self, schema: &Schema, op: Op, value: Option<&Value>) -> Result<()> {
@@ -131,9 +130,15 @@ impl<'a> Draft<'a> {
             _ if schema.id == self.resource_type.schema.id && op == Op::Remove => {
                 Err(Error::no_target("`remove` needs an attribute as its `path`"))
             }
-            (Op::Remove, _) | (Op::Replace, Some(Value::Null)) => {
+            (Op::Remove, None) | (Op::Replace, Some(Value::Null)) => {
                 self.attributes.shift_remove(&schema.id);
                 Ok(())
+            }
+            (Op::Remove, Some(named @ Value::Object(_))) => {
+                let named = self.admission.extension(schema, named.clone())?;
+                edit_at(&mut self.attributes, None, &schema.id, |held| {
+                    Ok(without_named(&schema.attributes, held, named.as_ref()))
+                })
             }
             (Op::Add, Some(Value::Null)) => Ok(()),
             (op, Some(Value::Object(attributes))) => self.apply_each(op, Some(schema), attributes),
@@ -161,10 +166,10 @@ impl<'a> Draft<'a> {
                 None => Some(Sub::Unknown(name)),
             },
         };
-        self.budget(extension, attribute, path)?;
-        let edit = Edit { admission: self.admission, attribute, sub, path, op, value };
+        self.spend(extension, attribute, path)?;
+        let edit = Edit { admission: self.admission, attribute, sub, path, op, value, budget: &self.budget };
         let immutable = attribute.mutability == Mutability::Immutable;
-        self.edit(extension, &attribute.name, |current| {
+        edit_at(&mut self.attributes, extension, &attribute.name, |current| {
             let assigned = if immutable { current.clone() } else { None };
             let next = edit.apply(current)?;
             if assigned.is_some() && assigned != next {
@@ -176,26 +181,20 @@ impl<'a> Draft<'a> {
 
     /// Counts what the filter of `path` is about to compare, so that no request of a legal size keeps a processor busy
     /// for seconds.
-    fn budget(&mut self, extension: Option<&str>, attribute: &Attribute, path: &Path) -> Result<()> {
+    fn spend(&self, extension: Option<&str>, attribute: &Attribute, path: &Path) -> Result<()> {
         let Some(filter) = &path.filter else { return Ok(()) };
         let holder = match extension {
             None => Some(&self.attributes),
             Some(urn) => self.attributes.get(urn).and_then(Value::as_object),
         };
         let values = holder.and_then(|holder| holder.get(&attribute.name)).and_then(Value::as_array);
-        self.comparisons += values.map_or(0, Vec::len) * comparisons(filter);
-        if self.comparisons > MAX_COMPARED {
-            return Err(Error::too_many(
-                "The filters of this request compare too many values; send them in several requests",
-            ));
-        }
-        Ok(())
+        let cost = |value| Budget::cost_of(filter, attribute, value);
+        self.budget.look(values.into_iter().flatten().map(cost).sum())
     }
 
     fn apply_to_unknown(
         &mut self,
-        extension: Option<&str>,
-        name: &str,
+        (extension, name, sub): (Option<&str>, &str, Option<&str>),
         op: Op,
         path: &Path,
         value: Option<&Value>,
@@ -217,8 +216,10 @@ impl<'a> Draft<'a> {
                 Some(_) => return Err(Error::invalid_path(format!("`{urn}` has a value without attributes"))),
             },
         };
-        let sub = path.attr.sub.as_deref();
-        self.edit(extension.as_deref(), &name, |current| raw_attribute(current, &name, sub, op, path, value))
+        edit_at(&mut self.attributes, extension.as_deref(), &name, |current| {
+            self.budget.look(current.as_ref().map_or(0, Budget::cost) + value.map_or(0, Budget::cost))?;
+            raw_attribute(current, &name, sub, op, path, value)
+        })
     }
 
     /// Is an attribute that no schema knows to be kept? Not if the policy drops it; refused if the policy says so.
@@ -245,6 +246,9 @@ impl<'a> Draft<'a> {
         if is_password(&attr.name) {
             return Target::Password;
         }
+        if let Some(target) = self.dotted(path) {
+            return target;
+        }
         let whole = AttrPath { sub: None, ..attr.clone() };
         if let Some(found) = self.resource_type.resolve(&whole) {
             let attribute = found.attribute;
@@ -254,66 +258,74 @@ impl<'a> Draft<'a> {
                 () => Target::Known { extension: found.extension, attribute },
             };
         }
-        let Some(urn) = &attr.urn else {
-            return Target::Unknown { extension: None, name: Cow::Borrowed(&attr.name) };
+        let (name, sub) = (Cow::Borrowed(&*attr.name), attr.sub.as_deref());
+        let Some(urn) = attr.urn.as_deref().filter(|urn| !self.is_core(urn)) else {
+            return Target::Unknown { extension: None, name, sub };
         };
-        if urn.eq_ignore_ascii_case(&self.resource_type.schema.id) {
-            return Target::Unknown { extension: None, name: Cow::Borrowed(&attr.name) };
-        }
         // A URN that no schema has: is all of it the name of an extension, or is an attribute behind it? An extension
         // is an object, or is there already.
         let text = attr.to_string();
         let is_extension = value.is_some_and(Value::is_object)
             || self.attributes.iter().any(|(key, held)| key.eq_ignore_ascii_case(&text) && held.is_object());
         if is_extension && attr.sub.is_none() {
-            Target::Unknown { extension: None, name: Cow::Owned(text) }
+            Target::Unknown { extension: None, name: Cow::Owned(text), sub }
         } else {
-            Target::Unknown { extension: Some(Cow::Borrowed(urn)), name: Cow::Borrowed(&attr.name) }
+            Target::Unknown { extension: Some(Cow::Borrowed(urn)), name, sub }
         }
     }
 
-    /// Replaces the value of one attribute by what `change` makes of it; `None` means unassigned, both ways.
-    fn edit(
-        &mut self,
-        extension: Option<&str>,
-        name: &str,
-        change: impl FnOnce(Option<Value>) -> Result<Option<Value>>,
-    ) -> Result<()> {
+    /// An attribute with a dot in its name, which a POST may have brought: to PATCH it looks like a sub-attribute.
+    fn dotted<'p>(&self, path: &'p Path) -> Option<Target<'p>> {
+        let attr = &path.attr;
+        let sub = attr.sub.as_deref().filter(|_| self.resource_type.resolve(attr).is_none())?;
+        let name = format!("{}.{sub}", attr.name);
+        let extension = attr.urn.as_deref().filter(|urn| !self.is_core(urn));
         let holder = match extension {
-            None => Some(&mut self.attributes),
-            Some(urn) => self.attributes.get_mut(urn).and_then(Value::as_object_mut),
+            None => &self.attributes,
+            Some(urn) => self.attributes.get(&name_in(&self.attributes, urn))?.as_object()?,
         };
-        let current = holder.and_then(|holder| holder.get_mut(name)).map(Value::take);
-        match (change(current)?, extension) {
-            (Some(value), None) => {
-                self.attributes.insert(name.to_owned(), value);
-            }
-            (Some(value), Some(urn)) => {
-                let holder = self.attributes.entry(urn).or_insert_with(|| Value::Object(Map::new()));
-                if let Value::Object(holder) = holder {
-                    holder.insert(name.to_owned(), value);
-                }
-            }
-            (None, None) => {
-                self.attributes.shift_remove(name);
-            }
-            (None, Some(urn)) => {
-                if let Some(Value::Object(holder)) = self.attributes.get_mut(urn) {
-                    holder.shift_remove(name);
-                    if holder.is_empty() {
-                        self.attributes.shift_remove(urn);
-                    }
-                }
-            }
-        }
-        Ok(())
+        let is_there = holder.keys().any(|key| key.eq_ignore_ascii_case(&name));
+        is_there.then(|| Target::Unknown { extension: extension.map(Cow::Borrowed), name: Cow::Owned(name), sub: None })
+    }
+
+    fn is_core(&self, urn: &str) -> bool {
+        urn.eq_ignore_ascii_case(&self.resource_type.schema.id)
     }
 }
 
-fn comparisons(filter: &Filter) -> usize {
-    match filter {
-        Filter::And(left, right) | Filter::Or(left, right) => comparisons(left) + comparisons(right),
-        Filter::Not(inner) | Filter::Within { filter: inner, .. } => comparisons(inner),
-        Filter::Present(_) | Filter::Compare { .. } => 1,
+/// Replaces the value of one attribute by what `change` makes of it; `None` means unassigned, both ways.
+fn edit_at(
+    attributes: &mut Map<String, Value>,
+    extension: Option<&str>,
+    name: &str,
+    change: impl FnOnce(Option<Value>) -> Result<Option<Value>>,
+) -> Result<()> {
+    let holder = match extension {
+        None => Some(&mut *attributes),
+        Some(urn) => attributes.get_mut(urn).and_then(Value::as_object_mut),
+    };
+    let current = holder.and_then(|holder| holder.get_mut(name)).map(Value::take);
+    match (change(current)?, extension) {
+        (Some(value), None) => {
+            attributes.insert(name.to_owned(), value);
+        }
+        (Some(value), Some(urn)) => {
+            let holder = attributes.entry(urn).or_insert_with(|| Value::Object(Map::new()));
+            if let Value::Object(holder) = holder {
+                holder.insert(name.to_owned(), value);
+            }
+        }
+        (None, None) => {
+            attributes.shift_remove(name);
+        }
+        (None, Some(urn)) => {
+            if let Some(Value::Object(holder)) = attributes.get_mut(urn) {
+                holder.shift_remove(name);
+                if holder.is_empty() {
+                    attributes.shift_remove(urn);
+                }
+            }
+        }
     }
+    Ok(())
 }

@@ -1,16 +1,16 @@
 //! What an operation makes of one attribute's value.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
-use super::Op;
+use super::{Op, budget::Budget};
 use crate::scim::{
     error::{Error, Result},
     filter::{self, Filter, Literal, Lookup, matches_value},
     lenient,
     path::Path,
-    resource::{Admission, Place, check_count, is_primary, raw},
+    resource::{Admission, Place, check_count, fold, is_primary, raw},
     schema::{Attribute, Kind},
 };
 
@@ -24,6 +24,7 @@ pub(super) struct Edit<'a> {
     pub path: &'a Path,
     pub op: Op,
     pub value: Option<&'a Value>,
+    pub budget: &'a Budget,
 }
 
 /// A sub-attribute; one that no schema knows only where the policy keeps such.
@@ -78,7 +79,13 @@ impl Edit<'_> {
 
     fn single(&self, current: Option<Value>) -> Result<Option<Value>> {
         let value = match self.op {
-            Op::Remove => return Ok(None),
+            Op::Remove => match self.value {
+                Some(named @ Value::Object(_)) => {
+                    let named = self.admission.value(self.attribute, named.clone(), self.place())?;
+                    return Ok(without_named(&self.attribute.sub_attributes, current, named.as_ref()));
+                }
+                _ => return Ok(None),
+            },
             Op::Add | Op::Replace => self.value()?,
         };
         if value.is_null() {
@@ -157,10 +164,7 @@ impl Edit<'_> {
         match self.op {
             Op::Remove => match self.value {
                 None => Ok(None),
-                Some(Value::Null) => Err(Error::invalid_value(format!(
-                    "`remove` of `{}` with `null` says neither which values nor all of them: leave `value` out for all",
-                    self.path
-                ))),
+                Some(Value::Null) => Err(ambiguous(self.path)),
                 Some(value) => Ok(in_array(self.without(current, value)?)),
             },
             Op::Replace => self.admission.value(self.attribute, self.value()?.clone(), self.place()),
@@ -169,48 +173,68 @@ impl Edit<'_> {
     }
 
     /// Entra ID names the values to remove in `value`; a value goes if it has all that is said of one of them.
-    fn without(&self, mut current: Vec<Value>, value: &Value) -> Result<Vec<Value>> {
+    fn without(&self, current: Vec<Value>, value: &Value) -> Result<Vec<Value>> {
         let unwanted = self.admission.values(self.attribute, value.clone(), self.place())?;
-        let mut by_value: HashMap<Option<&str>, Vec<&Value>> = HashMap::new();
+        let mut by_value: HashMap<Option<String>, Vec<(&Value, usize)>> = HashMap::new();
         for one in &unwanted {
-            by_value.entry(key_of(one)).or_default().push(one);
+            by_value.entry(key_of(self.attribute, one)).or_default().push((one, Budget::cost(one)));
         }
-        current.retain(|element| {
-            let keys = [key_of(element), None];
-            !keys.iter().filter_map(|key| by_value.get(key)).flatten().any(|unwanted| has_all_of(element, unwanted))
-        });
-        Ok(current)
+        let mut kept = Vec::with_capacity(current.len());
+        'each: for element in current {
+            let cost = Budget::cost(&element);
+            self.budget.look(cost)?;
+            let key = key_of(self.attribute, &element);
+            let alike = key.is_some().then(|| by_value.get(&key)).flatten();
+            for (unwanted, more) in by_value.get(&None).into_iter().chain(alike).flatten() {
+                self.budget.look(cost + more)?;
+                if has_all_of(Some(self.attribute), &element, unwanted) {
+                    continue 'each;
+                }
+            }
+            kept.push(element);
+        }
+        Ok(kept)
     }
 
     /// RFC 7644 §3.5.2.1: values that are there already are not added again. Two are the same if `type` and `value`
     /// are (RFC 7643 §2.4); what else is said of them is taken over.
     fn with(&self, mut current: Vec<Value>, value: &Value) -> Result<Vec<Value>> {
         let added = self.admission.values(self.attribute, value.clone(), self.place())?;
-        let mut known: HashMap<Identity<'_>, usize> = HashMap::with_capacity(current.len() + added.len());
+        let mut known = Known::new(self.attribute, self.budget);
         for (at, value) in current.iter().enumerate() {
-            known.entry(Identity::of(value)).or_insert(at);
+            known.insert(at, value)?;
         }
-        let mut end = current.len()..;
-        let mut place = |value| *known.entry(Identity::of(value)).or_insert_with(|| end.next().unwrap_or_default());
-        let places: Vec<usize> = added.iter().map(&mut place).collect();
         let mut primaries = Vec::new();
-        for (value, at) in added.into_iter().zip(places) {
+        for value in added {
+            let at = match known.find(&value, &current)? {
+                Some(at) => at,
+                None => {
+                    known.insert(current.len(), &value)?;
+                    current.push(Value::Object(Map::new()));
+                    current.len() - 1
+                }
+            };
             if is_primary(&value) && !primaries.contains(&at) {
                 primaries.push(at);
             }
-            match current.get_mut(at) {
-                None => current.push(value),
-                Some(Value::Object(same)) => {
-                    if let Value::Object(value) = value {
-                        same.extend(value);
-                    }
-                }
-                Some(_) => {}
+            match (&mut current[at], value) {
+                (Value::Object(held), Value::Object(value)) => self.take_over(held, value),
+                (held, value) => *held = value,
             }
         }
         check_count(current.len(), self.place())?;
         self.settle_primary(&mut current, &primaries)?;
         Ok(current)
+    }
+
+    /// Takes over what is said of a value, but for what is there already, in another case perhaps.
+    fn take_over(&self, held: &mut Map<String, Value>, said: Map<String, Value>) {
+        for (name, value) in said {
+            let sub = self.attribute.sub(&name);
+            if !held.get(&name).is_some_and(|held| same(sub, held, &value)) {
+                held.insert(name, value);
+            }
+        }
     }
 
     /// Those values of a multi-valued attribute which the filter selects; without one, `sub` of all of them.
@@ -267,6 +291,7 @@ impl Edit<'_> {
                 sub.name()
             ))),
             Assigned::Value(value) => {
+                self.budget.copies(selected.len(), &value)?;
                 for at in &selected {
                     if let Value::Object(element) = &mut current[*at] {
                         element.insert(sub.name_in(element), value.clone());
@@ -288,6 +313,7 @@ impl Edit<'_> {
         match (self.op, self.admission.element(self.attribute, sent.clone(), self.place())?) {
             (Op::Add, None) => Ok(Vec::new()),
             (Op::Add, Some(value)) => {
+                self.budget.copies(selected.len(), &value)?;
                 for at in &selected {
                     if let (Value::Object(element), Value::Object(value)) = (&mut current[*at], &value) {
                         element.extend(value.clone());
@@ -380,23 +406,30 @@ pub(super) fn raw_attribute(
     }
     let sent = match (op, value) {
         (Op::Remove, None) => return Ok(None),
+        (Op::Remove, Some(Value::Null)) => return Err(ambiguous(path)),
         (_, None) => return Err(Error::invalid_value(format!("`{path}` needs a `value`"))),
         (_, Some(value)) => raw(name, value.clone(), Place::top(name))?,
     };
     match (op, current, sent) {
-        (Op::Remove, Some(Value::Array(mut held)), Some(Value::Array(unwanted))) => {
+        (Op::Remove, Some(Value::Array(mut held)), Some(unwanted)) => {
+            let unwanted = array(Some(unwanted));
+            let unwanted: HashSet<&Value> = unwanted.iter().collect();
             held.retain(|value| !unwanted.contains(value));
             Ok(in_array(held))
         }
-        (Op::Remove, Some(Value::Array(held)), None) if value.is_some_and(Value::is_array) => Ok(in_array(held)),
-        (Op::Remove, _, _) => Ok(None),
+        (Op::Remove, Some(held @ Value::Object(_)), Some(named @ Value::Object(_))) => {
+            Ok(without_named(&[], Some(held), Some(&named)))
+        }
+        (Op::Remove, held, unwanted) => {
+            let unwanted = array(unwanted);
+            Ok(held.filter(|held| !unwanted.contains(held)))
+        }
         (Op::Add, current, None) => Ok(current),
         (Op::Add, Some(Value::Array(mut held)), Some(sent)) => {
-            for value in array(Some(sent)) {
-                if !held.contains(&value) {
-                    held.push(value);
-                }
-            }
+            let sent = array(Some(sent));
+            let mut seen: HashSet<&Value> = held.iter().collect();
+            let new: Vec<Value> = sent.iter().filter(|value| seen.insert(value)).cloned().collect();
+            held.extend(new);
             check_count(held.len(), Place::top(name))?;
             Ok(in_array(held))
         }
@@ -406,6 +439,27 @@ pub(super) fn raw_attribute(
         }
         (Op::Add | Op::Replace, _, sent) => Ok(sent),
     }
+}
+
+/// What is left of an object once those of its parts are gone which `named` has as well, and as they are; `value`
+/// takes with it what was said of it. `attributes` are those of the schema, if there is one.
+pub(super) fn without_named(attributes: &[Attribute], held: Option<Value>, named: Option<&Value>) -> Option<Value> {
+    let (Some(Value::Object(mut parts)), Some(Value::Object(named))) = (held.clone(), named) else { return held };
+    let goes = |name: &String, value: &Value| {
+        let attribute = attributes.iter().find(|attribute| attribute.name == *name);
+        named.get(name).is_some_and(|named| has_all_of(attribute, value, named))
+    };
+    if parts.get_key_value("value").is_some_and(|(name, value)| goes(name, value)) {
+        return None;
+    }
+    parts.retain(|name, value| !goes(name, value));
+    (!parts.is_empty()).then_some(Value::Object(parts))
+}
+
+fn ambiguous(path: &Path) -> Error {
+    Error::invalid_value(format!(
+        "`remove` of `{path}` with `null` says neither which values nor all of them: leave `value` out for all"
+    ))
 }
 
 /// The sub-attributes which a filter of equalities names, each with the value it must have. `false` if the filter
@@ -427,37 +481,87 @@ fn describe(filter: &Filter, attribute: &Attribute, described: &mut Map<String, 
     }
 }
 
-/// What makes two values of an attribute the same one: `type` and `value` if there is a `value`, else all of it.
-#[derive(PartialEq, Eq, Hash)]
-enum Identity<'a> {
-    Typed(Option<&'a str>, &'a str),
-    /// As JSON text, names in the order of the alphabet.
-    Whole(String),
+/// The values that an attribute has: where one stands which is the same as another. Two are the same if they have the
+/// same `type` and `value`; if there is no `value`, all of them must be the same.
+struct Known<'a> {
+    attribute: &'a Attribute,
+    budget: &'a Budget,
+    typed: HashMap<(Option<String>, String), usize>,
+    /// Those without a `value`.
+    others: Vec<(usize, usize)>,
 }
 
-impl<'a> Identity<'a> {
-    fn of(value: &'a Value) -> Self {
-        let text = |name| value.get(name).and_then(Value::as_str);
-        if let Some(held) = text("value") {
-            return Self::Typed(text("type"), held);
+impl<'a> Known<'a> {
+    fn new(attribute: &'a Attribute, budget: &'a Budget) -> Self {
+        Self { attribute, budget, typed: HashMap::new(), others: Vec::new() }
+    }
+
+    fn identity(&self, value: &Value) -> Option<(Option<String>, String)> {
+        key_of(self.attribute, value).map(|key| (part(self.attribute, value, "type"), key))
+    }
+
+    /// Of two that are the same, the first one counts.
+    fn insert(&mut self, at: usize, value: &Value) -> Result<()> {
+        let cost = Budget::cost(value);
+        self.budget.look(cost)?;
+        match self.identity(value) {
+            Some(identity) => {
+                self.typed.entry(identity).or_insert(at);
+            }
+            None => self.others.push((at, cost)),
         }
-        let mut whole = value.clone();
-        whole.sort_all_objects();
-        Self::Whole(whole.to_string())
+        Ok(())
+    }
+
+    fn find(&self, value: &Value, held: &[Value]) -> Result<Option<usize>> {
+        if let Some(identity) = self.identity(value) {
+            return Ok(self.typed.get(&identity).copied());
+        }
+        let cost = Budget::cost(value);
+        for (at, more) in &self.others {
+            self.budget.look(cost + more)?;
+            if same(Some(self.attribute), &held[*at], value) {
+                return Ok(Some(*at));
+            }
+        }
+        Ok(None)
     }
 }
 
 /// By what a value may be looked up: its `value`.
-fn key_of(value: &Value) -> Option<&str> {
-    value.get("value").and_then(Value::as_str)
+fn key_of(attribute: &Attribute, value: &Value) -> Option<String> {
+    part(attribute, value, "value")
 }
 
-fn has_all_of(element: &Value, wanted: &Value) -> bool {
-    match (element, wanted) {
-        (Value::Object(element), Value::Object(wanted)) => {
-            wanted.iter().all(|(name, value)| element.get(name) == Some(value))
+/// A part of a value that is text, as it is compared.
+fn part(attribute: &Attribute, value: &Value, name: &str) -> Option<String> {
+    let text = value.get(name)?.as_str()?;
+    let ignores_case = attribute.sub(name).is_some_and(Attribute::ignores_case);
+    Some(if ignores_case { fold(text) } else { text.to_owned() })
+}
+
+/// Is it the same to the schema, which may ignore case? What is in no schema is compared as it is.
+fn same(attribute: Option<&Attribute>, one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::String(one), Value::String(other)) if attribute.is_some_and(Attribute::ignores_case) => {
+            let ascii = one.is_ascii() && other.is_ascii();
+            if ascii { one.eq_ignore_ascii_case(other) } else { fold(one) == fold(other) }
         }
-        _ => element == wanted,
+        (Value::Object(held), Value::Object(wanted)) => held.len() == wanted.len() && has_all_of(attribute, one, other),
+        (Value::Array(one), Value::Array(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(attribute, one, other))
+        }
+        _ => one == other,
+    }
+}
+
+fn has_all_of(attribute: Option<&Attribute>, element: &Value, wanted: &Value) -> bool {
+    match (element, wanted) {
+        (Value::Object(element), Value::Object(wanted)) => wanted.iter().all(|(name, value)| {
+            let sub = attribute.and_then(|attribute| attribute.sub(name));
+            element.get(name).is_some_and(|held| same(sub, held, value))
+        }),
+        _ => same(attribute, element, wanted),
     }
 }
 

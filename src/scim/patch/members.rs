@@ -10,7 +10,7 @@ use crate::scim::{
     filter::{self, Filter, Literal},
     limits::MAX_MEMBERS,
     path::Path,
-    resource::{Admission, Member},
+    resource::{Admission, Member, member_value},
 };
 
 /// What becomes of a group's members. To be done in this order: `clear`, `remove`, `add`. No member is in both sets.
@@ -68,7 +68,7 @@ impl MembersDelta {
                 let mut values = Vec::new();
                 named_by(filter, &mut values)?;
                 for value in values {
-                    self.remove(value.to_owned());
+                    self.remove(member_value(value));
                 }
             }
             (_, Some(_), _) => {

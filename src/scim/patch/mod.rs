@@ -2,11 +2,12 @@
 //!
 //! Each operation ends as applied, as a proven no-op, or as an error which refuses the whole request; there is no
 //! fourth way. Lives here: the request, and what becomes of a resource by it. `draft` finds what an operation is
-//! aimed at, `edit` changes one attribute, `members` collects what happens to a group's members, which are rows.
+//! aimed at, `edit` changes one attribute, `budget` bounds what that may cost, `members` collects what happens to a group's members, which are rows.
 //! Not here: storing it, saying so (`provision`).
 //!
 //! NB: a `remove` whose filter matches nothing succeeds: IdPs repeat themselves, and what they want gone is gone.
 
+mod budget;
 mod draft;
 mod edit;
 mod members;

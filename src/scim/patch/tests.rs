@@ -236,6 +236,18 @@ fn removing_members_never_takes_some_for_all() {
 }
 
 #[test]
+fn a_member_is_the_same_in_any_case_of_its_id() {
+    let id = "2819c223-7f76-453a-919d-413861904646";
+    let add = json!({ "op": "add", "path": "members", "value": [{ "value": id.to_uppercase() }] });
+    let filter = json!({ "op": "remove", "path": format!("members[value eq \"{id}\"]") });
+    let upper = json!({ "op": "remove", "path": format!("members[value eq \"{}\"]", id.to_uppercase()) });
+    let gone = format!("clear false, add [], remove {{{id:?}}}");
+    assert_eq!(members(json!([add, filter])), gone);
+    assert_eq!(members(json!([add, upper])), gone);
+    assert_eq!(members(json!([add])), format!("clear false, add [{id:?}], remove {{}}"));
+}
+
+#[test]
 fn operations_on_members_count_in_their_order() {
     assert_snapshot!(members(json!([
         { "op": "remove", "path": "members[value eq \"a\"]" },
@@ -279,5 +291,116 @@ fn filters_that_compare_too_much_are_refused() {
     let wide = vec!["value eq \"x\""; 100].join(" or ");
     let remove = json!({ "op": "remove", "path": format!("emails[{wide}]") });
     assert_snapshot!(seen(patch_with(LENIENT, ResourceType::user(), &user, &json!(vec![remove; 21]))),
-        @"tooMany: Operation 21: The filters of this request compare too many values; send them in several requests");
+        @"tooMany: Operation 21: The operations of this request compare too many values; send them in several requests");
+}
+
+/// A user with so many emails, and what PATCH makes of it.
+fn with_emails(emails: Vec<Value>, operations: Vec<Value>) -> String {
+    let user = json!({ "userName": "u", "emails": emails });
+    let user = admit(ResourceType::user(), user, &LENIENT).unwrap().resource;
+    seen(patch_with(LENIENT, ResourceType::user(), &user, &Value::from(operations)))
+}
+
+#[test]
+fn a_small_request_makes_no_large_resource() {
+    let emails = vec![json!({ "value": "e", "type": "a" }); 990];
+    let large = "x".repeat(100_000);
+    let refused = "invalidValue: The resource would be larger than 1 MiB";
+    for (op, path, value) in [
+        ("replace", "emails[type eq \"a\"].display", json!(large)),
+        ("add", "emails[type eq \"a\"].note", json!(large)),
+        ("add", "emails[type eq \"a\"]", json!({ "display": large })),
+        ("replace", "nickName", json!("x".repeat(1 << 20))),
+    ] {
+        assert_eq!(with_emails(emails.clone(), vec![json!({ "op": op, "path": path, "value": value })]), refused);
+    }
+    let grow = |at: usize| json!({ "op": "add", "path": format!("x{at}"), "value": large });
+    assert_eq!(
+        with_emails(Vec::new(), (0..20).map(grow).collect()),
+        "invalidValue: Operation 11: The resource would be larger than 1 MiB"
+    );
+    let keys: serde_json::Map<_, _> = (0..20).map(|at| (format!("x{at}"), json!(large))).collect();
+    assert_eq!(with_emails(Vec::new(), vec![json!({ "op": "add", "value": keys })]), refused);
+    let again = json!({ "op": "replace", "path": "nickName", "value": large });
+    assert!(with_emails(Vec::new(), vec![again; 100]).starts_with("nickName: -"));
+}
+
+#[test]
+fn long_texts_and_long_lists_are_compared_within_a_budget() {
+    let refused = |seen: String| {
+        assert!(seen.starts_with("tooMany: ") && seen.ends_with("send them in several requests"), "{seen:.300}");
+    };
+    let long = (0..990).map(|at| json!({ "value": format!("{at}{}", "x".repeat(900)) })).collect();
+    let filter = format!("emails[value co \"y\" or value co \"{}z\"]", "x".repeat(400));
+    refused(with_emails(long, vec![json!({ "op": "remove", "path": filter }); 900]));
+    let bare = (0..990).map(|at| json!({ "type": format!("t{at}") })).collect();
+    refused(with_emails(bare, vec![json!({ "op": "add", "path": "emails", "value": [{ "type": "q" }] }); 1000]));
+    let bare = |name: &str| (0..990).map(|at| json!({ "type": format!("{name}{at}") })).collect::<Vec<_>>();
+    refused(with_emails(bare("t"), vec![json!({ "op": "remove", "path": "emails", "value": bare("s") }); 3]));
+}
+
+#[test]
+fn values_are_the_same_in_any_case_unless_the_schema_is_exact() {
+    let alice = || vec![json!({ "value": "Alice@x.io", "type": "Work" }), json!({ "type": "ÖFFIS" })];
+    let one = |op: &str, value: Value| vec![json!({ "op": op, "path": "emails", "value": value })];
+    assert_snapshot!(with_emails(alice(), one("remove", json!([{ "value": "alice@X.io" }, { "type": "öffis" }]))),
+        @r#"emails: [{"value":"Alice@x.io","type":"Work"},{"type":"ÖFFIS"}] -> -"#);
+    assert_snapshot!(with_emails(alice(), one("add", json!([{ "value": "alice@X.io", "type": "work" }, { "type": "öffis" }]))), @"");
+    assert_snapshot!(with_emails(alice(), one("add", json!([{ "value": "alice@X.io", "type": "work", "display": "A" }]))),
+        @r#"emails: [{"value":"Alice@x.io","type":"Work"},{"type":"ÖFFIS"}] -> [{"value":"Alice@x.io","type":"Work","display":"A"},{"type":"ÖFFIS"}]"#);
+    assert_snapshot!(lenient(json!([
+        { "op": "add", "path": "photos", "value": [{ "value": "https://x/A" }] },
+        { "op": "add", "path": "photos", "value": [{ "value": "https://x/a" }] },
+        { "op": "remove", "path": "photos", "value": [{ "value": "https://X/a" }] },
+    ])), @r#"photos: - -> [{"value":"https://x/A"},{"value":"https://x/a"}]"#);
+}
+
+#[test]
+fn remove_with_a_value_takes_that_and_no_more() {
+    let of = |held: Value, path: &str, value: Value| {
+        let add = json!({ "op": "add", "value": { "fav": held } });
+        lenient(json!([add, { "op": "remove", "path": path, "value": value }]))
+    };
+    assert_snapshot!(of(json!(["a", "b"]), "favs", json!("a")), @r#"fav: - -> ["a","b"]"#);
+    assert_snapshot!(of(json!(["a", "b"]), "fav", json!("a")), @r#"fav: - -> ["b"]"#);
+    assert_snapshot!(of(json!(["a", "b"]), "FAV", json!("c")), @r#"fav: - -> ["a","b"]"#);
+    assert_snapshot!(of(json!([{ "v": "a" }, { "v": "b" }]), "fav", json!({ "v": "a" })), @r#"fav: - -> [{"v":"b"}]"#);
+    assert_snapshot!(of(json!("a"), "fav", json!("zzz")), @r#"fav: - -> "a""#);
+    assert_snapshot!(of(json!("a"), "fav", json!(["a"])), @"");
+    assert_snapshot!(of(json!({ "v": "a", "w": 1 }), "fav", json!({ "v": "a", "w": 2 })), @r#"fav: - -> {"w":1}"#);
+    assert_snapshot!(of(json!({ "v": ["a", "b"] }), "fav.v", json!("b")), @r#"fav: - -> {"v":["a"]}"#);
+    assert_snapshot!(of(json!("a"), "fav", Value::Null),
+        @"invalidValue: Operation 2: `remove` of `fav` with `null` says neither which values nor all of them: leave `value` out for all");
+    assert_snapshot!(lenient(json!([{ "op": "remove", "path": "name", "value": { "GivenName": "BARBARA", "familyName": "X" } }])),
+        @r#"name: {"givenName":"Barbara","familyName":"Jensen"} -> {"familyName":"Jensen"}"#);
+}
+
+#[test]
+fn remove_of_an_extension_with_a_value_takes_what_it_names() {
+    let remove = |value: Value| {
+        let mut operation = json!({ "op": "remove", "path": ENTERPRISE_USER_URN });
+        operation["value"] = value;
+        lenient(json!([operation])).replace(ENTERPRISE_USER_URN, "urn")
+    };
+    assert_snapshot!(remove(json!({ "Department": "sales" })), @r#"urn:department: "Sales" -> -"#);
+    assert_snapshot!(remove(json!({ "department": "a", "costCenter": "1" })), @"");
+    assert_snapshot!(remove(json!({})), @"");
+    assert_snapshot!(remove(json!({ "department": "Sales", "manager": { "value": "26118915" } })), @r#"
+    urn:department: "Sales" -> -
+    urn:manager: {"value":"26118915","displayName":"John"} -> -
+    "#);
+    assert_snapshot!(remove(Value::Null), @"invalidValue: `urn` needs an object of attributes as `value`");
+}
+
+#[test]
+fn an_attribute_with_a_dot_in_its_name_is_found_again() {
+    let urn = "urn:x:1.0:User";
+    let user = json!({ "userName": "u", "a.b": "1", urn: { "c.d": "1" } });
+    let user = admit(ResourceType::user(), user, &LENIENT).unwrap().resource;
+    let patched = |operation: Value| seen(patch_with(LENIENT, ResourceType::user(), &user, &json!([operation])));
+    assert_snapshot!(patched(json!({ "op": "replace", "path": "A.b", "value": "2" })), @r#"a.b: "1" -> "2""#);
+    assert_snapshot!(patched(json!({ "op": "replace", "value": { "a.b": "2" } })), @r#"a.b: "1" -> "2""#);
+    assert_snapshot!(patched(json!({ "op": "remove", "path": "a.b" })), @r#"a.b: "1" -> -"#);
+    assert_snapshot!(patched(json!({ "op": "add", "path": "a.c", "value": "2" })), @r#"a: - -> {"c":"2"}"#);
+    assert_snapshot!(patched(json!({ "op": "replace", "path": format!("{urn}:c.d"), "value": "2" })), @r#"urn:x:1.0:User:c.d: "1" -> "2""#);
 }

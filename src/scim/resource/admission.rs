@@ -3,6 +3,7 @@
 use std::{collections::HashSet, fmt};
 
 use serde_json::{Map, Value};
+use uuid::{Uuid, fmt::Hyphenated};
 
 use super::{Admission, Member, MemberKind, UnknownAttributes, is_client_writable, is_password, is_primary};
 use crate::scim::{
@@ -120,7 +121,7 @@ impl Admission {
     }
 
     /// Admits the object under an extension's URN.
-    pub(super) fn extension(self, extension: &Schema, value: Value) -> Result<Option<Value>> {
+    pub(in crate::scim) fn extension(self, extension: &Schema, value: Value) -> Result<Option<Value>> {
         let place = Place::top(&extension.id);
         let incoming = match value {
             Value::Null => return Ok(None),
@@ -204,7 +205,7 @@ impl Admission {
         let object = match item {
             Value::Object(object) => object,
             Value::String(value) if self.is_lenient() && !value.trim().is_empty() => {
-                return Ok(Member { value, kind: None });
+                return Ok(Member { value: member_value(&value), kind: None });
             }
             _ => return Err("must be an object with the `id` of a user or group as `value`"),
         };
@@ -220,8 +221,14 @@ impl Admission {
             }
         }
         let value = id.ok_or("has no `value`: it must be the `id` of a user or group")?;
-        Ok(Member { value, kind })
+        Ok(Member { value: member_value(&value), kind })
     }
+}
+
+/// The `value` of a member in the one form that is compared: an `id` is a UUID, so in lower case and with hyphens.
+pub(in crate::scim) fn member_value(text: &str) -> String {
+    let id = Uuid::try_parse(text).ok().filter(|_| text.len() == Hyphenated::LENGTH);
+    id.map_or_else(|| text.to_owned(), |id| id.hyphenated().to_string())
 }
 
 pub(in crate::scim) fn check_count(values: usize, place: Place<'_>) -> Result<()> {

@@ -13,12 +13,12 @@ use serde_json::{Map, Value};
 use unicode_normalization::UnicodeNormalization as _;
 
 use admission::assign;
-pub(super) use admission::{Place, check_count, raw};
+pub(super) use admission::{Place, check_count, member_value, raw};
 
 use super::{
     error::{Error, Result},
     lenient::Dialect,
-    limits::MAX_ATTRIBUTES,
+    limits::{MAX_ATTRIBUTES, MAX_KEY_BYTES, MAX_RESOURCE_BYTES},
     schema::{self, Attribute, GROUP_URN, Mutability, ResourceType, Returned, USER_URN},
 };
 
@@ -114,7 +114,11 @@ pub fn admit(resource_type: &ResourceType, incoming: Value, admission: &Admissio
     Ok(Admitted { resource, members })
 }
 
-/// The rules which hold for a resource as a whole, whichever way it came about.
+/// The rules which hold for a resource as a whole, whichever way it came about: what is required is there, the limits
+/// are kept, and a missing `active` becomes `true`. [`admit`] and PATCH end with it; whoever changes a resource after
+/// them asks again.
+///
+/// Any fault is `invalidValue`, with the name of the attribute.
 pub fn finish(resource_type: &ResourceType, resource: &mut Resource) -> Result<()> {
     for attribute in resource_type.schema.attributes.iter().filter(|a| a.required && is_client_writable(a)) {
         let blank = match resource.0.get(&attribute.name) {
@@ -137,17 +141,60 @@ pub fn finish(resource_type: &ResourceType, resource: &mut Resource) -> Result<(
             return Err(Error::invalid_value("`userName` contains a control character"));
         }
     }
-    let size = |(key, value): (&String, &Value)| match value {
+    check_keys(resource)?;
+    let count = |(key, value): (&String, &Value)| match value {
         Value::Object(extension) if is_urn(key) => extension.len(),
         _ => 1,
     };
-    if resource.0.iter().map(size).sum::<usize>() > MAX_ATTRIBUTES {
+    if resource.0.iter().map(count).sum::<usize>() > MAX_ATTRIBUTES {
         return Err(Error::invalid_value(format!("A resource may have at most {MAX_ATTRIBUTES} attributes")));
     }
+    check_size(size(&resource.0))?;
     if top_level(resource_type, "active").is_some() && !resource.0.contains_key("active") {
         resource.0.insert("active".to_owned(), Value::Bool(true));
     }
     Ok(())
+}
+
+/// What feeds an index must fit into one.
+fn check_keys(resource: &Resource) -> Result<()> {
+    // Folding shortens no text to an eighth, so the longest need not be folded to know.
+    let fits = |text: &str| text.len() <= 8 * MAX_KEY_BYTES && fold(text).len() <= MAX_KEY_BYTES;
+    let named = [("userName", resource.user_name()), ("displayName", resource.display_name())];
+    let named = named.into_iter().filter_map(|(name, text)| Some((name, text?)));
+    let too_long = named.chain(resource.emails().map(|email| ("emails.value", email))).find(|(_, text)| !fits(text));
+    let exact = resource.external_id().filter(|id| id.len() > MAX_KEY_BYTES).map(|id| ("externalId", id));
+    match too_long.or(exact) {
+        Some((name, _)) => Err(Error::invalid_value(format!("`{name}` is longer than {MAX_KEY_BYTES} bytes"))),
+        None => Ok(()),
+    }
+}
+
+/// Refuses a resource of more than [`MAX_RESOURCE_BYTES`].
+pub(super) fn check_size(bytes: usize) -> Result<()> {
+    if bytes > MAX_RESOURCE_BYTES {
+        return Err(Error::invalid_value(format!(
+            "The resource would be larger than {} MiB",
+            MAX_RESOURCE_BYTES >> 20
+        )));
+    }
+    Ok(())
+}
+
+/// Bytes of `attributes`: of their names and texts, and of the fewest signs which JSON needs around them. So it is
+/// never more than the body which brought them.
+pub fn size(attributes: &Map<String, Value>) -> usize {
+    attributes.iter().map(|(name, value)| name.len() + 3 + size_of(value)).sum::<usize>() + 2
+}
+
+/// See [`size`].
+pub(super) fn size_of(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 2,
+        Value::String(text) => text.len() + 3,
+        Value::Array(values) => values.iter().map(size_of).sum::<usize>() + 2,
+        Value::Object(parts) => size(parts),
+    }
 }
 
 /// RFC 7643 §3: `schemas` names the schemas in use, the core one among them. IdPs leave it out, or add URNs of their

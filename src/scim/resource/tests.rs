@@ -121,6 +121,40 @@ fn limits_hold() {
 }
 
 #[test]
+fn what_an_index_holds_fits_into_it() {
+    let long = "é".repeat(1_001);
+    assert_snapshot!(lenient(json!({ "displayName": long })), @"invalidValue: `displayName` is longer than 2000 bytes");
+    assert_snapshot!(lenient(json!({ "externalId": long })), @"invalidValue: `externalId` is longer than 2000 bytes");
+    assert_snapshot!(lenient(json!({ "emails": [{ "value": "e" }, { "value": long }] })), @"invalidValue: `emails.value` is longer than 2000 bytes");
+    assert_snapshot!(user(LENIENT, json!({ "userName": "é".repeat(1_001) })), @"invalidValue: `userName` is longer than 2000 bytes");
+    // Folded it is six times as long.
+    assert_snapshot!(lenient(json!({ "displayName": "\u{fdfa}".repeat(100) })), @"invalidValue: `displayName` is longer than 2000 bytes");
+    assert!(lenient(json!({ "displayName": "é".repeat(1_000), "nickName": "é".repeat(5_000) })).starts_with('{'));
+    assert_snapshot!(seen(admit(ResourceType::group(), json!({ "displayName": long }), &LENIENT)),
+        @"invalidValue: `displayName` is longer than 2000 bytes");
+}
+
+#[test]
+fn a_resource_has_a_size() {
+    let with = |bytes| lenient(json!({ "nickName": "a".repeat(bytes) }));
+    assert_snapshot!(with(1 << 20), @"invalidValue: The resource would be larger than 1 MiB");
+    assert!(with((1 << 20) - 100).starts_with('{'));
+    for value in
+        [json!({ "a": [1, 2, null, true], "é": ["", {}, []], "b": { "c": -1.5 } }), json!({}), json!({ "a": 1 })]
+    {
+        let size = size(value.as_object().unwrap());
+        assert!(size <= value.to_string().len() + 1, "{size} {value}");
+    }
+}
+
+#[test]
+fn members_are_the_same_in_any_case_of_their_ids() {
+    let id = "2819c223-7f76-453a-919d-413861904646";
+    let listed = members(json!([{ "value": id.to_uppercase() }, id, { "value": "Abc" }])).unwrap().unwrap();
+    assert_eq!(listed.iter().map(|member| member.value.as_str()).collect::<Vec<_>>(), [id, "Abc"]);
+}
+
+#[test]
 fn members_are_kept_apart() {
     assert_eq!(members(Value::Null), Ok(None));
     assert_eq!(members(json!([])), Ok(Some(Vec::new())));
