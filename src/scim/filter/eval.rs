@@ -6,7 +6,7 @@
 //! - `eq null` is `not (pr)`;
 //! - text is ordered by code points, after folding unless the attribute is `caseExact`.
 
-use std::cmp::Ordering;
+use std::{borrow::Cow, cmp::Ordering};
 
 use serde_json::{Map, Number, Value};
 
@@ -90,7 +90,7 @@ struct Test<'a> {
 }
 
 enum Operand<'a> {
-    Text(String),
+    Text(Cow<'a, str>),
     Bool(bool),
     Number(&'a Number),
     Instant(jiff::Timestamp),
@@ -102,8 +102,8 @@ impl<'a> Test<'a> {
         let operand = match (leaf.kind, literal) {
             (Kind::Boolean, _) => literal.as_bool().map(Operand::Bool),
             (Kind::DateTime, Literal::String(text)) => instant(text).map(Operand::Instant),
-            (_, Literal::String(text)) if ignores_case => Some(Operand::Text(fold(text))),
-            (_, Literal::String(text)) => Some(Operand::Text(text.clone())),
+            (_, Literal::String(text)) if ignores_case => Some(Operand::Text(folded(text))),
+            (_, Literal::String(text)) => Some(Operand::Text(Cow::Borrowed(text))),
             (_, Literal::Number(number)) => Some(Operand::Number(number)),
             (_, Literal::Bool(_) | Literal::Null) => None,
         };
@@ -112,7 +112,7 @@ impl<'a> Test<'a> {
 
     fn holds(&self, value: &Value) -> bool {
         match (&self.operand, value) {
-            (Some(Operand::Text(right)), Value::String(left)) if self.ignores_case => self.texts(&fold(left), right),
+            (Some(Operand::Text(right)), Value::String(left)) if self.ignores_case => self.texts(&folded(left), right),
             (Some(Operand::Text(right)), Value::String(left)) => self.texts(left, right),
             (Some(Operand::Bool(right)), Value::Bool(left)) => self.op == Op::Eq && left == right,
             (Some(Operand::Number(right)), Value::Number(left)) => {
@@ -145,6 +145,12 @@ impl<'a> Test<'a> {
             Op::Co | Op::Sw | Op::Ew => false,
         }
     }
+}
+
+/// [`fold`], without a copy of what is folded already, as most text is.
+fn folded(text: &str) -> Cow<'_, str> {
+    let is_folded = text.bytes().all(|b| b.is_ascii() && !b.is_ascii_uppercase());
+    if is_folded { Cow::Borrowed(text) } else { Cow::Owned(fold(text)) }
 }
 
 /// Whole numbers are compared exactly, not through a float that would make neighbours equal.

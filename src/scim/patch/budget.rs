@@ -49,13 +49,18 @@ impl Budget {
     /// What it costs to compare all of a value once.
     pub fn cost(value: &Value) -> usize {
         match value {
-            Value::String(text) => VALUE + text_cost(text),
+            Value::String(text) => Self::cost_of_text(text),
             Value::Array(values) => VALUE + values.iter().map(Self::cost).sum::<usize>(),
             Value::Object(parts) => {
                 VALUE + parts.iter().map(|(name, part)| name.len() + Self::cost(part)).sum::<usize>()
             }
             Value::Null | Value::Bool(_) | Value::Number(_) => VALUE,
         }
+    }
+
+    /// What it costs to compare a text once.
+    pub fn cost_of_text(text: &str) -> usize {
+        VALUE + text_cost(text)
     }
 
     /// What it costs to ask whether a value of `attribute` satisfies `filter`.

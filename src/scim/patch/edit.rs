@@ -206,13 +206,12 @@ impl Edit<'_> {
         }
         let mut primaries = Vec::new();
         for value in added {
-            let at = match known.find(&value, &current)? {
-                Some(at) => at,
-                None => {
-                    known.insert(current.len(), &value)?;
-                    current.push(Value::Object(Map::new()));
-                    current.len() - 1
-                }
+            let at = if let Some(at) = known.find(&value, &current)? {
+                at
+            } else {
+                known.insert(current.len(), &value)?;
+                current.push(Value::Object(Map::new()));
+                current.len() - 1
             };
             if is_primary(&value) && !primaries.contains(&at) {
                 primaries.push(at);
@@ -502,14 +501,14 @@ impl<'a> Known<'a> {
 
     /// Of two that are the same, the first one counts.
     fn insert(&mut self, at: usize, value: &Value) -> Result<()> {
-        let cost = Budget::cost(value);
-        self.budget.look(cost)?;
-        match self.identity(value) {
-            Some(identity) => {
-                self.typed.entry(identity).or_insert(at);
-            }
-            None => self.others.push((at, cost)),
-        }
+        let Some(identity) = self.identity(value) else {
+            let cost = Budget::cost(value);
+            self.others.push((at, cost));
+            return self.budget.look(cost);
+        };
+        let (kind, key) = &identity;
+        self.budget.look(Budget::cost_of_text(key) + kind.as_deref().map_or(0, str::len))?;
+        self.typed.entry(identity).or_insert(at);
         Ok(())
     }
 

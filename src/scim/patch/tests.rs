@@ -340,6 +340,13 @@ fn long_texts_and_long_lists_are_compared_within_a_budget() {
 }
 
 #[test]
+fn a_thousand_additions_to_a_thousand_values_are_within_the_budget() {
+    let email = |at: usize| json!({ "value": format!("{at}@example.com"), "type": "work" });
+    let add = |at: usize| json!({ "op": "add", "path": "emails", "value": [email(at)] });
+    assert_eq!(with_emails((0..1_000).map(email).collect(), (0..1_000).map(add).collect()), "");
+}
+
+#[test]
 fn values_are_the_same_in_any_case_unless_the_schema_is_exact() {
     let alice = || vec![json!({ "value": "Alice@x.io", "type": "Work" }), json!({ "type": "ÖFFIS" })];
     let one = |op: &str, value: Value| vec![json!({ "op": op, "path": "emails", "value": value })];
