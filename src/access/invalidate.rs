@@ -63,8 +63,13 @@ impl Bus {
 
     /// Hears until the connection breaks or is silent.
     async fn hear(&self, access: &Access) -> RedisResult<()> {
-        let mut messages = self.client.get_async_pubsub().await?;
-        messages.subscribe(CHANNEL).await?;
+        let subscribed = async {
+            let mut messages = self.client.get_async_pubsub().await?;
+            messages.subscribe(CHANNEL).await?;
+            RedisResult::Ok(messages)
+        };
+        let Ok(messages) = timeout(SILENCE, subscribed).await else { return Ok(()) };
+        let mut messages = messages?;
         let mut messages = messages.on_message();
         // Nobody knows what was said while nobody listened.
         access.forget_here();
@@ -88,7 +93,7 @@ impl Access {
 
     async fn follow_store(&self) {
         let mut heard = self.shared.store.pulse().listen();
-        // What was heard matters less than that something was: see `forget`.
+        // That a realm was changed is enough to know: see `forget`.
         while let Ok(_) | Err(RecvError::Lagged(_)) = heard.recv().await {
             self.forget_here();
         }

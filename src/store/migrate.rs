@@ -1,7 +1,8 @@
 //! Brings the schema up to what this binary was written for: numbered files, each applied once, by one node at a time.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
+use tokio::time::timeout;
 use tokio_postgres::{Client, Config, NoTls};
 use tracing::info;
 
@@ -21,8 +22,13 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
 /// Held by the node which migrates, for as long as its transaction lasts.
 const LOCK: i64 = 0x7265_616c_6d67;
 
+/// How long the database may take to let a node in when it starts.
+const CONNECT: Duration = Duration::from_secs(10);
+
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    #[error("the database did not answer within {} s: is its address right?", CONNECT.as_secs())]
+    Silent,
     #[error("PostgreSQL {found} is too old: realmgate needs 14 or newer")]
     TooOld { found: String },
     #[error("the database's schema is at {found}, this binary knows {known}: run the newer realmgate")]
@@ -44,15 +50,7 @@ pub enum Error {
 
 /// Applies what is missing, all of it or nothing. Answers how many files were applied.
 pub async fn run(config: &Config) -> Result<usize, Error> {
-    let mut client = if let Some(tls) = tls_of(config)? {
-        let (client, connection) = config.connect(tls).await?;
-        tokio::spawn(connection);
-        client
-    } else {
-        let (client, connection) = without_tls(config).connect(NoTls).await?;
-        tokio::spawn(connection);
-        client
-    };
+    let mut client = timeout(CONNECT, connect(config)).await.map_err(|_| Error::Silent)??;
     let version: String = client.query_one("SHOW server_version_num", &[]).await?.get(0);
     if version.parse::<u32>().unwrap_or(0) < 140_000 {
         return Err(Error::TooOld { found: version });
@@ -92,6 +90,18 @@ pub async fn run(config: &Config) -> Result<usize, Error> {
     tx.commit().await?;
     info!(applied = count, schema = known, "the schema is up to date");
     Ok(count)
+}
+
+async fn connect(config: &Config) -> Result<Client, Error> {
+    if let Some(tls) = tls_of(config)? {
+        let (client, connection) = config.connect(tls).await?;
+        tokio::spawn(connection);
+        Ok(client)
+    } else {
+        let (client, connection) = without_tls(config).connect(NoTls).await?;
+        tokio::spawn(connection);
+        Ok(client)
+    }
 }
 
 /// The application's role exists, this user may take it, and it cannot read past row-level security.

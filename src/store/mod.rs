@@ -22,13 +22,19 @@ pub mod tokens;
 pub mod tx;
 pub mod users;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
 use tokio_postgres::{Config, NoTls, Row, config::SslMode, types::ToSql};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::model::{RealmId, Scope};
+use crate::{
+    model::{RealmId, Scope},
+    telemetry,
+};
 use error::{Error, Result};
 use pulse::Pulse;
 use tx::RealmTx;
@@ -135,8 +141,12 @@ impl Store {
 
     async fn connection(&self) -> Result<Object> {
         self.shared.pulse.check()?;
+        let asked = Instant::now();
         match self.shared.pulse.or_away(self.shared.pool.get()).await? {
-            Ok(client) => Ok(client),
+            Ok(client) => {
+                telemetry::store_pool_wait(asked);
+                Ok(client)
+            }
             Err(error) => {
                 self.shared.pulse.suspect();
                 Err(error.into())

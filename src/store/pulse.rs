@@ -24,7 +24,6 @@ use super::{
     error::{Error, Result},
     tls_of, without_tls,
 };
-use crate::model::RealmId;
 
 /// The channel on which a change of a realm is told to all nodes, in the transaction which makes it.
 pub const CHANNEL: &str = "realmgate_realms";
@@ -42,21 +41,12 @@ const NAME: &str = "realmgate pulse";
 const NODES: &str = "SELECT count(*) FROM pg_stat_activity
                       WHERE application_name = 'realmgate pulse' AND datname = current_database()";
 
-/// What the pulse hears.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Heard {
-    /// The realm's epoch was raised.
-    Realm(RealmId),
-    /// Something may have been missed: the connection is new.
-    Anything,
-}
-
 /// Whether the database answers, and what other nodes changed. Cheap to clone.
 #[derive(Clone)]
 pub struct Pulse {
     alive: watch::Receiver<bool>,
     alone: Arc<AtomicBool>,
-    heard: broadcast::Sender<Heard>,
+    heard: broadcast::Sender<()>,
     suspect: Arc<Notify>,
     stopped: Arc<Notify>,
 }
@@ -90,8 +80,8 @@ impl Pulse {
         self.alone.load(Ordering::Acquire)
     }
 
-    /// What other nodes, and this one, change in realms.
-    pub fn listen(&self) -> broadcast::Receiver<Heard> {
+    /// Hears each time that this node or another changes a realm, and each time that something may have been missed.
+    pub fn listen(&self) -> broadcast::Receiver<()> {
         self.heard.subscribe()
     }
 
@@ -140,7 +130,7 @@ impl Task {
                         info!("the database answers again");
                     }
                     // Nobody knows what was said while nobody listened.
-                    let _ = self.pulse.heard.send(Heard::Anything);
+                    let _ = self.pulse.heard.send(());
                     self.beat(&client).await;
                 }
                 Ok(Err(error)) => self.lost(&error.to_string()),
@@ -210,10 +200,8 @@ impl Task {
         tokio::spawn(async move {
             let mut messages = stream::poll_fn(move |cx| connection.poll_message(cx));
             while let Some(Ok(message)) = messages.next().await {
-                if let AsyncMessage::Notification(notification) = message
-                    && let Ok(realm) = notification.payload().parse()
-                {
-                    let _ = heard.send(Heard::Realm(RealmId(realm)));
+                if let AsyncMessage::Notification(_) = message {
+                    let _ = heard.send(());
                 }
             }
         });
