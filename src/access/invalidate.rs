@@ -94,7 +94,7 @@ impl Access {
     async fn follow_store(&self) {
         let mut heard = self.shared.store.pulse().listen();
         // That a realm was changed is enough to know: see `forget`.
-        while let Ok(_) | Err(RecvError::Lagged(_)) = heard.recv().await {
+        while let Ok(()) | Err(RecvError::Lagged(_)) = heard.recv().await {
             self.forget_here();
         }
     }
