@@ -1,11 +1,12 @@
 //! A realm: a tenant, with an identity provider of its own.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{RealmId, policy::Policy};
+use crate::scim::schema::ResourceTypes;
 
 /// The realm of the operators. It has no SCIM.
 pub const MASTER: &str = "master";
@@ -22,7 +23,30 @@ pub struct Realm {
     /// opens nothing (DESIGN 5).
     pub epoch: i64,
     pub policy: Policy,
+    /// Those of the RFC, and the realm's own extensions.
+    pub types: Arc<ResourceTypes>,
+    pub cursor_key: CursorKey,
     pub created_at: Timestamp,
+}
+
+/// What the realm's cursors are signed with (RFC 9865): the same on every node, and no other realm's.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CursorKey(Vec<u8>);
+
+impl CursorKey {
+    pub const fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for CursorKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CursorKey(..)")
+    }
 }
 
 /// A realm's name as it stands in URLs: `[a-z0-9][a-z0-9._-]{0,62}`.

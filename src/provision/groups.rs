@@ -19,7 +19,6 @@ use crate::{
         list::Page,
         patch::{self, MembersDelta, Operation},
         resource::{self, Resource, fold},
-        schema::ResourceType,
     },
     store::{
         Store, filter_sql,
@@ -41,7 +40,7 @@ pub struct MemberUrls<'a> {
 
 /// Creates a group, with the members that came along.
 pub async fn create(store: &Store, scope: &Scope, incoming: Value, urls: Option<MemberUrls<'_>>) -> Result<Group> {
-    let admitted = resource::admit(ResourceType::group(), incoming, &admission(&scope.realm.policy))?;
+    let admitted = resource::admit(&scope.realm.types.group, incoming, &admission(&scope.realm.policy))?;
     let id = GroupId(Uuid::now_v7());
     let delta = MembersDelta::replace(admitted.members.unwrap_or_default());
     let row = row_of(scope, &admitted.resource);
@@ -83,7 +82,7 @@ pub async fn list(
     page: Page,
     urls: Option<MemberUrls<'_>>,
 ) -> Result<(Vec<Group>, i64)> {
-    let condition = filter_sql::compile(filter, ResourceType::group(), FIRST_PARAM)?;
+    let condition = filter_sql::compile(filter, &scope.realm.types.group, FIRST_PARAM)?;
     let mut tx = store.begin(scope).await?;
     let (documents, total) = groups::list(&mut tx, &condition, page).await?;
     let mut members = match urls {
@@ -108,7 +107,7 @@ pub async fn replace(
     if_match: IfMatch<'_>,
     urls: Option<MemberUrls<'_>>,
 ) -> Result<Group> {
-    let admitted = resource::admit(ResourceType::group(), incoming, &admission(&scope.realm.policy))?;
+    let admitted = resource::admit(&scope.realm.types.group, incoming, &admission(&scope.realm.policy))?;
     let delta = admitted.members.map(MembersDelta::replace).unwrap_or_default();
     change(store, scope, id, if_match, urls, |_| Ok((admitted.resource.clone(), delta.clone()))).await
 }
@@ -125,7 +124,7 @@ pub async fn patch(
 ) -> Result<Group> {
     let admission = admission(&scope.realm.policy);
     change(store, scope, id, if_match, urls, |before| {
-        let patched = patch::apply(ResourceType::group(), before, operations, &admission)?;
+        let patched = patch::apply(&scope.realm.types.group, before, operations, &admission)?;
         Ok((patched.resource, patched.members))
     })
     .await
@@ -240,13 +239,14 @@ async fn with_members(mut tx: RealmTx, document: Document, urls: Option<MemberUr
 
 fn row_of(scope: &Scope, resource: &Resource) -> GroupRow {
     let display_name_key = fold(resource.display_name().unwrap_or_default());
-    let schemas = ResourceType::group().schemas_of(resource);
+    let schemas = scope.realm.types.group.schemas_of(resource);
     GroupRow {
         unique_name: (scope.realm.policy.group_names == GroupNames::Unique).then(|| display_name_key.clone()),
         display_name_key,
         external_id: resource.external_id().map(str::to_owned),
         attributes: JsonText(Document::text_of(&schemas, resource)),
-        comparable: comparable(ResourceType::group(), resource).map(|form| JsonText(Value::Object(form).to_string())),
+        comparable: comparable(&scope.realm.types.group, resource)
+            .map(|form| JsonText(Value::Object(form).to_string())),
     }
 }
 

@@ -3,45 +3,32 @@
 //! Every change raises the realm's epoch in the transaction which makes it, so that whoever was let in before is asked
 //! again on every node.
 
-use jiff::Timestamp;
-use serde_json::{Map, Value};
-use uuid::Uuid;
-
 use super::{Error, Result};
 use crate::{
     model::{
-        RealmId,
         policy::{GroupNames, Policy},
         realm::{Domain, MASTER, Realm, RealmName},
         token::{PlainToken, Token},
     },
     store::{self, Store, groups, realms, tokens, tx::RealmTx},
 };
+use jiff::Timestamp;
+use serde_json::{Map, Value};
 
 /// Creates a realm, with its role and without SCIM.
 pub async fn create(
     store: &Store,
     name: &str,
-    display_name: Option<String>,
+    display_name: Option<&str>,
     enabled: bool,
     at: Timestamp,
 ) -> Result<Realm> {
     let name = RealmName::parse(name).map_err(|e| Error::Invalid(format!("realm: {e}")))?;
-    let realm = Realm {
-        id: RealmId(Uuid::now_v7()),
-        name,
-        display_name,
-        enabled,
-        scim_enabled: false,
-        epoch: 1,
-        policy: Policy::default(),
-        created_at: at,
-    };
-    realms::insert(store, &realm).await.map_err(|error| match error {
-        store::error::Error::Taken(_) => Error::Exists(realm.name.to_string()),
+    realms::insert(store, &name, display_name, enabled, at).await.map_err(|error| match error {
+        store::error::Error::Taken(_) => Error::Exists(name.to_string()),
         error => error.into(),
     })?;
-    Ok(realm)
+    get(store, name.as_str()).await
 }
 
 pub async fn get(store: &Store, name: &str) -> Result<Realm> {
@@ -181,7 +168,7 @@ pub async fn remove_domain(store: &Store, name: &str, domain: &str, at: Timestam
 }
 
 /// The one way in which a realm changes: from its newest epoch to the next. Who loses the race reads it again.
-async fn change<T, F>(
+pub(super) async fn change<T, F>(
     store: &Store,
     name: &str,
     at: Timestamp,

@@ -32,8 +32,8 @@ use crate::{
 /// Creates a user, tags it `scim-managed`, and tells the outbox: all or nothing, in one round trip.
 pub async fn create(store: &Store, scope: &Scope, incoming: Value) -> Result<User> {
     let policy = &scope.realm.policy;
-    let resource = resource::admit(ResourceType::user(), incoming, &admission(policy))?.resource;
-    let (id, row) = (UserId(Uuid::now_v7()), row_of(&resource));
+    let resource = resource::admit(&scope.realm.types.user, incoming, &admission(policy))?.resource;
+    let (id, row) = (UserId(Uuid::now_v7()), row_of(&scope.realm.types.user, &resource));
     let activated = policy.initial_state == InitialState::Active;
     let tx = store.begin(scope).await?;
     users::insert(tx, id, &row, activated, &Origin::of(scope)).await.map_err(|e| named(e, &resource))?;
@@ -65,7 +65,7 @@ pub async fn list(
     page: Page,
     groups_url: Option<&str>,
 ) -> Result<(Vec<User>, i64)> {
-    let condition = filter_sql::compile(filter, ResourceType::user(), FIRST_PARAM)?;
+    let condition = filter_sql::compile(filter, &scope.realm.types.user, FIRST_PARAM)?;
     Ok(users::list(store.begin(scope).await?, &condition, page, groups_url).await?)
 }
 
@@ -81,7 +81,7 @@ pub async fn replace(
 ) -> Result<User> {
     let speaks = |(key, value): (&String, &Value)| key.eq_ignore_ascii_case("active") && !value.is_null();
     let silent = incoming.as_object().is_some_and(|map| !map.iter().any(speaks));
-    let admitted = resource::admit(ResourceType::user(), incoming, &admission(&scope.realm.policy))?;
+    let admitted = resource::admit(&scope.realm.types.user, incoming, &admission(&scope.realm.policy))?;
     change(store, scope, id, if_match, groups_url, |before| {
         let mut after = admitted.resource.clone();
         if silent {
@@ -103,7 +103,7 @@ pub async fn patch(
 ) -> Result<User> {
     let admission = admission(&scope.realm.policy);
     change(store, scope, id, if_match, groups_url, |before| {
-        Ok(patch::apply(ResourceType::user(), before, operations, &admission)?.resource)
+        Ok(patch::apply(&scope.realm.types.user, before, operations, &admission)?.resource)
     })
     .await
 }
@@ -137,7 +137,7 @@ async fn change(
         let mut after = to(&before)?;
         if scope.realm.policy.user_name_follows_email {
             follow_email(&before, &mut after);
-            resource::finish(ResourceType::user(), &mut after)?;
+            resource::finish(&scope.realm.types.user, &mut after)?;
         }
         write(tx, scope, user, &before, &after).await
     })
@@ -152,7 +152,7 @@ async fn write(tx: RealmTx, scope: &Scope, user: User, before: &Resource, after:
     }
     let previous: Map<String, Value> =
         changes.into_iter().map(|change| (change.path, change.previous.unwrap_or(Value::Null))).collect();
-    let (id, row) = (UserId(user.document.id), row_of(after));
+    let (id, row) = (UserId(user.document.id), row_of(&scope.realm.types.user, after));
     let follows = scope.realm.policy.display_name == DisplayName::Always;
     let (version, updated_at) =
         users::update(tx, id, &row, &previous, follows, &Origin::of(scope)).await.map_err(|e| named(e, after))?;
@@ -173,11 +173,11 @@ fn follow_email(before: &Resource, after: &mut Resource) {
     }
 }
 
-fn row_of(resource: &Resource) -> UserRow {
+fn row_of(user_type: &ResourceType, resource: &Resource) -> UserRow {
     let mut email_keys: Vec<String> = resource.emails().map(fold).collect();
     email_keys.sort_unstable();
     email_keys.dedup();
-    let schemas = ResourceType::user().schemas_of(resource);
+    let schemas = user_type.schemas_of(resource);
     UserRow {
         active: resource.active(),
         user_name_key: fold(resource.user_name().unwrap_or_default()),
@@ -185,7 +185,7 @@ fn row_of(resource: &Resource) -> UserRow {
         display_name_key: resource.display_name().map(fold),
         email_keys,
         attributes: JsonText(Document::text_of(&schemas, resource)),
-        comparable: comparable(ResourceType::user(), resource).map(|form| JsonText(Value::Object(form).to_string())),
+        comparable: comparable(user_type, resource).map(|form| JsonText(Value::Object(form).to_string())),
     }
 }
 

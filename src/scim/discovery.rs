@@ -44,9 +44,10 @@ pub fn resource_types(base: &str, types: &[&ResourceType]) -> Value {
 
 /// `GET /ResourceTypes/{name}` (RFC 7643 §6).
 pub fn resource_type(base: &str, resource_type: &ResourceType) -> Value {
-    let ResourceType { name, endpoint, schema, extensions } = resource_type;
-    let extensions: Vec<Value> =
-        extensions.iter().map(|extension| json!({ "schema": extension.id, "required": false })).collect();
+    let ResourceType { name, endpoint, schema, extensions, required_extensions } = resource_type;
+    let extension =
+        |extension: &Schema| json!({ "schema": extension.id, "required": required_extensions.contains(&extension.id) });
+    let extensions: Vec<Value> = extensions.iter().map(extension).collect();
     json!({
         "schemas": [RESOURCE_TYPE_URN],
         "id": name,

@@ -6,6 +6,7 @@
 
 pub mod discovery;
 pub mod error;
+pub mod extension;
 pub mod filter;
 pub mod json;
 pub mod lenient;

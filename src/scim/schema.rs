@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::slice;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, civil};
@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::extension::{Extended, Extension};
 use super::path::AttrPath;
 
 pub const USER_URN: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
@@ -111,6 +112,17 @@ pub struct ResourceType {
     pub endpoint: Cow<'static, str>,
     pub schema: Schema,
     pub extensions: Vec<Schema>,
+    /// URNs of the extensions which each resource of this type must have (RFC 7643 §6, `schemaExtensions.required`).
+    pub required_extensions: Vec<String>,
+}
+
+/// The resource types of a service provider: those of RFC 7643, and what a realm has extended them by.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ResourceTypes {
+    pub user: ResourceType,
+    pub group: ResourceType,
+    /// What was added to those of the RFC.
+    pub added: Vec<Extension>,
 }
 
 /// What an attribute path means within a resource type.
@@ -233,6 +245,7 @@ impl ResourceType {
             endpoint: "/Users".into(),
             schema: built_in(include_str!("schemas/user.json")),
             extensions: vec![built_in(include_str!("schemas/enterprise_user.json"))],
+            required_extensions: Vec::new(),
         });
         &USER
     }
@@ -244,6 +257,7 @@ impl ResourceType {
             endpoint: "/Groups".into(),
             schema: built_in(include_str!("schemas/group.json")),
             extensions: Vec::new(),
+            required_extensions: Vec::new(),
         });
         &GROUP
     }
@@ -281,6 +295,48 @@ impl ResourceType {
     /// The core schema, then the extensions.
     pub fn schemas(&self) -> impl Iterator<Item = &Schema> {
         std::iter::once(&self.schema).chain(&self.extensions)
+    }
+}
+
+impl ResourceTypes {
+    /// Those of the RFC, which most realms share.
+    pub fn standard() -> Arc<Self> {
+        static STANDARD: LazyLock<Arc<ResourceTypes>> = LazyLock::new(|| {
+            let (user, group) = (ResourceType::user().clone(), ResourceType::group().clone());
+            Arc::new(ResourceTypes { user, group, added: Vec::new() })
+        });
+        STANDARD.clone()
+    }
+
+    /// Those of the RFC with `added`, each of which [`Extension::admit`] has let in.
+    pub fn extended(added: Vec<Extension>) -> Arc<Self> {
+        if added.is_empty() {
+            return Self::standard();
+        }
+        let mut types = Self { added, ..(*Self::standard()).clone() };
+        for extension in &types.added {
+            let extended = match extension.resource_type {
+                Extended::User => &mut types.user,
+                Extended::Group => &mut types.group,
+            };
+            extended.extensions.push(extension.schema.clone());
+            if extension.required {
+                extended.required_extensions.push(extension.schema.id.clone());
+            }
+        }
+        Arc::new(types)
+    }
+
+    pub fn all(&self) -> [&ResourceType; 2] {
+        [&self.user, &self.group]
+    }
+
+    /// The one which has that extension of its own.
+    pub fn extended_by(&self, extension: &Extension) -> &ResourceType {
+        match extension.resource_type {
+            Extended::User => &self.user,
+            Extended::Group => &self.group,
+        }
     }
 }
 

@@ -9,6 +9,7 @@
 pub mod admins;
 pub mod embedded;
 pub mod error;
+pub mod extensions;
 pub mod filter_sql;
 pub mod groups;
 pub mod json;

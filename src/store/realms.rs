@@ -13,9 +13,10 @@ use super::{
 use crate::model::{
     RealmId,
     policy::Policy,
-    realm::{Domain, Realm, RealmName},
+    realm::{CursorKey, Domain, Realm, RealmName},
     role::SCIM_MANAGED,
 };
+use crate::scim::{extension::Extension, schema::ResourceTypes};
 
 const FIND_BY_NAME: &str = "SELECT r.* FROM realms r WHERE r.name = $1";
 
@@ -29,17 +30,23 @@ const LIST: &str = "
 const UPDATE: &str = "
     WITH raised AS (
         UPDATE realms
-           SET epoch = epoch + 1, updated_at = $3, display_name = $4, enabled = $5, scim_enabled = $6, policy = $7
+           SET epoch = epoch + 1, updated_at = $3, display_name = $4, enabled = $5, scim_enabled = $6, policy = $7,
+               extensions = $8
          WHERE id = $1 AND epoch = $2
         RETURNING id, epoch)
-    SELECT epoch, pg_notify($8, id::text) FROM raised";
+    SELECT epoch, pg_notify($9, id::text) FROM raised";
 
 /// Creates a realm with the role `scim-managed`, at epoch 1 and without SCIM.
-pub async fn insert(store: &Store, realm: &Realm) -> Result<()> {
+pub async fn insert(
+    store: &Store,
+    name: &RealmName,
+    display_name: Option<&str>,
+    enabled: bool,
+    at: Timestamp,
+) -> Result<()> {
     let sql = "SELECT found_realm($1, $2, $3, $4, $5, $6, $7)";
-    let role = Uuid::now_v7();
-    let (name, at) = (realm.name.as_str(), &realm.created_at);
-    store.query(sql, &[&realm.id.0, &name, &realm.display_name, &realm.enabled, at, &role, &SCIM_MANAGED]).await?;
+    let (id, role) = (Uuid::now_v7(), Uuid::now_v7());
+    store.query(sql, &[&id, &name.as_str(), &display_name, &enabled, &at, &role, &SCIM_MANAGED]).await?;
     Ok(())
 }
 
@@ -70,6 +77,7 @@ pub async fn update(tx: &mut RealmTx, realm: &Realm, at: Timestamp) -> Result<i6
                 &realm.enabled,
                 &realm.scim_enabled,
                 &Json(&realm.policy),
+                &Json(&realm.types.added),
                 &CHANNEL,
             ],
         )
@@ -105,6 +113,8 @@ fn realm_from(row: &Row) -> Result<Realm> {
         scim_enabled: row.try_get("scim_enabled")?,
         epoch: row.try_get("epoch")?,
         policy: row.try_get::<_, Json<Policy>>("policy")?.0,
+        types: ResourceTypes::extended(row.try_get::<_, Json<Vec<Extension>>>("extensions")?.0),
+        cursor_key: CursorKey::new(row.try_get("cursor_key")?),
         created_at: row.try_get("created_at")?,
     })
 }

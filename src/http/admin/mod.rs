@@ -2,6 +2,7 @@
 
 mod domains;
 mod realms;
+mod schemas;
 mod scim;
 
 use http::Method;
@@ -21,6 +22,10 @@ pub fn routes() -> Vec<Route> {
         route(Method::POST, "/admin/realms/{realm}/scim/disable", admin(scim::disable)),
         route(Method::GET, "/admin/realms/{realm}/scim/policy", admin(scim::policy)),
         route(Method::PATCH, "/admin/realms/{realm}/scim/policy", admin(scim::set_policy)),
+        route(Method::GET, "/admin/realms/{realm}/scim/schemas", admin(schemas::list)),
+        route(Method::POST, "/admin/realms/{realm}/scim/schemas", admin(schemas::add)),
+        route(Method::GET, "/admin/realms/{realm}/scim/schemas/{urn}", admin(schemas::get)),
+        route(Method::DELETE, "/admin/realms/{realm}/scim/schemas/{urn}", admin(schemas::remove)),
         route(Method::GET, "/admin/realms/{realm}/domains", admin(domains::list)),
         route(Method::POST, "/admin/realms/{realm}/domains", admin(domains::add)),
         route(Method::DELETE, "/admin/realms/{realm}/domains/{domain}", admin(domains::remove)),

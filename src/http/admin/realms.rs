@@ -58,7 +58,7 @@ pub async fn create(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
     let name = written.realm.ok_or_else(|| Failure::Invalid("`realm` is needed: the name of the new realm".into()))?;
     let (display_name, enabled) =
         (written.display_name.filter(|name| !name.is_empty()), written.enabled.unwrap_or(true));
-    let realm = realms::create(&edge.store, &name, display_name, enabled, call.at).await?;
+    let realm = realms::create(&edge.store, &name, display_name.as_deref(), enabled, call.at).await?;
     edge.access.forget();
     let location = format!("{}/admin/realms/{}", call.base_url, realm.name);
     Ok(with_header(empty(StatusCode::CREATED), header::LOCATION, &location))

@@ -11,7 +11,7 @@ use crate::{
     },
     model::Scope,
     provision,
-    scim::{discovery, schema::ResourceType},
+    scim::discovery,
 };
 
 pub async fn service_provider_config(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
@@ -19,27 +19,37 @@ pub async fn service_provider_config(edge: Edge, call: Permitted<Scope>) -> Resu
 }
 
 pub async fn resource_types(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
-    answer(&edge, &call, discovery::resource_types(&call.base_url, &types())).await
+    answer(&edge, &call, discovery::resource_types(&call.base_url, &call.caller().realm.types.all())).await
 }
 
 pub async fn resource_type(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
     let id = call.param("id");
-    let found = types().into_iter().find(|kind| kind.name == id).ok_or_else(|| not_found("resource type", id))?;
+    let found = call
+        .caller()
+        .realm
+        .types
+        .all()
+        .into_iter()
+        .find(|kind| kind.name == id)
+        .ok_or_else(|| not_found("resource type", id))?;
     answer(&edge, &call, discovery::resource_type(&call.base_url, found)).await
 }
 
 pub async fn schemas(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
-    answer(&edge, &call, discovery::schemas(&call.base_url, &types())).await
+    answer(&edge, &call, discovery::schemas(&call.base_url, &call.caller().realm.types.all())).await
 }
 
 pub async fn schema(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
     let id = call.param("id");
-    let found = types().into_iter().find_map(|kind| kind.schema_by_urn(id)).ok_or_else(|| not_found("schema", id))?;
+    let found = call
+        .caller()
+        .realm
+        .types
+        .all()
+        .into_iter()
+        .find_map(|kind| kind.schema_by_urn(id))
+        .ok_or_else(|| not_found("schema", id))?;
     answer(&edge, &call, discovery::schema(&call.base_url, found)).await
-}
-
-fn types() -> [&'static ResourceType; 2] {
-    [ResourceType::user(), ResourceType::group()]
 }
 
 /// Answers once it is sure that the caller may still know: nothing here touches the store, which would see to that.

@@ -14,7 +14,7 @@ use crate::{
         IfMatch,
         groups::{self, MemberUrls},
     },
-    scim::{patch, schema::ResourceType},
+    scim::patch,
 };
 
 pub async fn create(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
@@ -90,5 +90,5 @@ impl Urls {
 
 fn rendered(call: &Permitted<Scope>, asked: &Asked, group: &Group) -> Rendered {
     let members = group.members.as_deref().map(|members| ("members", members));
-    Rendered::of(ResourceType::group(), &group.document, members, asked, &call.base_url)
+    Rendered::of(&call.caller().realm.types.group, &group.document, members, asked, &call.base_url)
 }

@@ -11,7 +11,7 @@ use crate::{
     },
     model::{Scope, user::User},
     provision::{IfMatch, users},
-    scim::{patch, schema::ResourceType},
+    scim::patch,
 };
 
 pub async fn create(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
@@ -67,5 +67,5 @@ fn groups_url(call: &Permitted<Scope>) -> String {
 
 fn rendered(call: &Permitted<Scope>, asked: &Asked, user: &User) -> Rendered {
     let groups = user.groups.as_deref().map(|groups| ("groups", groups));
-    Rendered::of(ResourceType::user(), &user.document, groups, asked, &call.base_url)
+    Rendered::of(&call.caller().realm.types.user, &user.document, groups, asked, &call.base_url)
 }
