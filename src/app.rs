@@ -283,6 +283,7 @@ fn settings(config: &Config, public_url: &str) -> Settings {
     Settings {
         public_url: public_url.to_owned(),
         body: limits.body,
+        large_body: limits.large_body,
         body_timeout: limits.body_timeout,
         request_timeout: limits.request_timeout,
         max_requests_in_flight: limits.max_requests_in_flight,

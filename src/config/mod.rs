@@ -101,6 +101,9 @@ pub struct Limits {
     /// Bytes.
     #[serde(deserialize_with = "value::size")]
     pub body: usize,
+    /// Bytes.
+    #[serde(deserialize_with = "value::size")]
+    pub large_body: usize,
     /// At least 8 KiB: hyper takes no less.
     #[serde(deserialize_with = "value::size")]
     pub header_bytes: usize,

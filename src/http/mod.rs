@@ -45,6 +45,8 @@ pub struct Settings {
     pub public_url: String,
     /// Largest body in bytes.
     pub body: usize,
+    /// Largest body in bytes where the route says that it may be large.
+    pub large_body: usize,
     pub body_timeout: Duration,
     pub request_timeout: Duration,
     pub max_requests_in_flight: usize,

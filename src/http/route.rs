@@ -44,6 +44,16 @@ pub struct Route {
     /// The template, which is also the metrics' label.
     pub path: &'static str,
     pub endpoint: Endpoint,
+    /// May the body be large?
+    pub large: bool,
+}
+
+impl Route {
+    /// The route with room for a large body.
+    #[must_use]
+    pub fn large(self) -> Self {
+        Self { large: true, ..self }
+    }
 }
 
 /// Makes an endpoint of an async handler: `scim(users::get)`.
@@ -74,7 +84,7 @@ where
 }
 
 pub fn route(method: Method, path: &'static str, endpoint: Endpoint) -> Route {
-    Route { method, path, endpoint }
+    Route { method, path, endpoint, large: false }
 }
 
 /// All routes of the public listener.

@@ -4,6 +4,7 @@
 //! request can be wrong. Not here: clocks, sockets, SQL, HTTP, tenants. To follow a rule of the RFC, search this
 //! folder for its section.
 
+pub mod bulk;
 pub mod discovery;
 pub mod error;
 pub mod extension;
@@ -20,8 +21,9 @@ pub mod schema;
 pub mod limits {
     /// Nesting of objects and lists in a JSON body.
     pub const MAX_DEPTH: usize = 32;
-    /// Values of any kind in a JSON body: what 100,000 members need, and well under what fills the memory.
-    pub const MAX_NODES: usize = 250_000;
+    /// Values of any kind in a JSON body: what 100,000 members with their names need, and well under what fills the
+    /// memory.
+    pub const MAX_NODES: usize = 500_000;
     /// Attributes of one resource, sub-attributes not counted.
     pub const MAX_ATTRIBUTES: usize = 500;
     /// Values of one multi-valued attribute, members of a group aside.
@@ -32,6 +34,8 @@ pub mod limits {
     pub const MAX_KEY_BYTES: usize = 2_000;
     /// Members of a group which one request names.
     pub const MAX_MEMBERS: usize = 100_000;
+    /// Operations of one bulk request.
+    pub const MAX_BULK_OPERATIONS: usize = 1_000;
     /// Operations of one PATCH.
     pub const MAX_OPERATIONS: usize = 1_000;
     /// Bytes of text which the operations of one PATCH may look at: what takes a tenth of a second, or little more.

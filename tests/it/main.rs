@@ -8,6 +8,7 @@ mod world;
 
 mod admin;
 mod architecture;
+mod bulk;
 mod cli;
 mod concurrency;
 mod crash;
@@ -24,4 +25,5 @@ mod outage;
 mod policy;
 mod replay;
 mod revocation;
+mod schemas;
 mod users;

@@ -166,12 +166,13 @@ fn scim_base(edge: &Edge, place: &crate::access::realm::Place) -> String {
 /// Takes the body, no more of it and no longer than the limits allow, and what else a handler reads.
 async fn read(call: &mut Call, edge: &Edge, base_url: String) -> Result<Ask, Failure> {
     let body = std::mem::take(&mut call.body);
+    let limit = if call.route.large { edge.settings.large_body } else { edge.settings.body };
     Ok(Ask {
         method: call.method.clone(),
         params: call.params.clone(),
         query: pairs(route::query(&call.uri)),
         headers: call.headers.clone(),
-        body: collected(body, edge.settings.body, edge.settings.body_timeout).await?,
+        body: collected(body, limit, edge.settings.body_timeout).await?,
         at: call.at,
         base_url,
     })

@@ -108,6 +108,13 @@ fn status_of(failure: &Failure) -> (u16, Option<&'static str>) {
     }
 }
 
+/// Status and error message of a failure which is a part of an answer (RFC 7644 §3.7.3).
+pub fn told(failure: &Failure) -> (u16, Value) {
+    let (status, scim_type) = status_of(failure);
+    log(failure, status);
+    (status, scim::error::body(status, scim_type, &detail_of(failure, status)))
+}
+
 fn answer_to(failure: &Failure, speaks: Speaks) -> Reply {
     let (status, scim_type) = status_of(failure);
     let detail = detail_of(failure, status);

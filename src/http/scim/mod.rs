@@ -3,6 +3,7 @@
 //! Each route exists twice: below `/realms/{realm}/scim/v2`, and below `/scim/v2` for a custom domain, which implies
 //! the realm.
 
+mod bulk;
 mod discovery;
 mod groups;
 mod render;
@@ -22,32 +23,33 @@ use crate::model::Scope;
 /// The route table.
 pub fn routes() -> Vec<Route> {
     macro_rules! both {
-        ($($method:ident $path:literal => $handler:path),* $(,)?) => {
+        ($($method:ident $path:literal => $handler:path $(, $large:ident)?);* $(;)?) => {
             vec![$(
-                route(Method::$method, concat!("/realms/{realm}/scim/v2", $path), scim($handler)),
-                route(Method::$method, concat!("/scim/v2", $path), scim($handler)),
+                route(Method::$method, concat!("/realms/{realm}/scim/v2", $path), scim($handler))$(.$large())?,
+                route(Method::$method, concat!("/scim/v2", $path), scim($handler))$(.$large())?,
             )*]
         };
     }
     both![
-        GET "/Users" => users::list,
-        POST "/Users" => users::create,
-        GET "/Users/{id}" => users::get,
-        PUT "/Users/{id}" => users::replace,
-        PATCH "/Users/{id}" => users::patch,
-        DELETE "/Users/{id}" => users::delete,
-        GET "/Groups" => groups::list,
-        POST "/Groups" => groups::create,
-        GET "/Groups/{id}" => groups::get,
-        PUT "/Groups/{id}" => groups::replace,
-        PATCH "/Groups/{id}" => groups::patch,
-        DELETE "/Groups/{id}" => groups::delete,
-        GET "/ServiceProviderConfig" => discovery::service_provider_config,
-        GET "/ResourceTypes" => discovery::resource_types,
-        GET "/ResourceTypes/{id}" => discovery::resource_type,
-        GET "/Schemas" => discovery::schemas,
-        GET "/Schemas/{id}" => discovery::schema,
-        GET "/{*rest}" => nothing,
+        GET "/Users" => users::list;
+        POST "/Users" => users::create;
+        GET "/Users/{id}" => users::get;
+        PUT "/Users/{id}" => users::replace;
+        PATCH "/Users/{id}" => users::patch;
+        DELETE "/Users/{id}" => users::delete;
+        GET "/Groups" => groups::list;
+        POST "/Groups" => groups::create, large;
+        GET "/Groups/{id}" => groups::get;
+        PUT "/Groups/{id}" => groups::replace, large;
+        PATCH "/Groups/{id}" => groups::patch, large;
+        DELETE "/Groups/{id}" => groups::delete;
+        POST "/Bulk" => bulk::bulk, large;
+        GET "/ServiceProviderConfig" => discovery::service_provider_config;
+        GET "/ResourceTypes" => discovery::resource_types;
+        GET "/ResourceTypes/{id}" => discovery::resource_type;
+        GET "/Schemas" => discovery::schemas;
+        GET "/Schemas/{id}" => discovery::schema;
+        GET "/{*rest}" => nothing;
     ]
 }
 

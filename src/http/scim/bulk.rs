@@ -1,0 +1,161 @@
+//! `/Bulk` (RFC 7644 §3.7): each operation is one verb and one transaction of its own, told of in the answer.
+
+use std::collections::HashMap;
+
+use http::StatusCode;
+use serde_json::{Map, Value, json};
+use tokio::time::Instant;
+
+use crate::{
+    http::{
+        Edge,
+        exchange::{Permitted, Reply, SCIM_JSON, reply},
+        failure::{Failure, Result},
+        layer::rescue,
+    },
+    model::{Scope, document::Document},
+    provision::{IfMatch, etag, groups, users},
+    scim::{
+        bulk::{BULK_RESPONSE_URN, Bulk, Call, Endpoint, Operation, Verb},
+        patch,
+    },
+};
+
+/// What an operation came to.
+struct Done {
+    status: StatusCode,
+    id: String,
+    /// `None` for what is gone.
+    version: Option<i64>,
+}
+
+pub async fn bulk(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
+    let mut bulk = Bulk::parse(call.json()?)?;
+    let order = bulk.order();
+    // A request which is cut off could not say what was done: what is not begun in time is told so instead.
+    let deadline = Instant::now() + edge.settings.request_timeout * 2 / 3;
+    let mut created = HashMap::new();
+    let mut answers: Vec<Option<Value>> = vec![None; bulk.operations.len()];
+    let (mut failed, mut applied) = (0, false);
+    for at in order.possible.iter().chain(&order.circular) {
+        if bulk.fail_on_errors.is_some_and(|most| failed >= most) {
+            break;
+        }
+        let operation = &mut bulk.operations[*at];
+        let outcome = match &mut operation.call {
+            Err(error) => Err(error.clone().into()),
+            Ok(_) if order.circular.contains(at) => Err(circular()),
+            Ok(_) if deadline < Instant::now() => Err(Failure::TimedOut),
+            Ok(asked) => run(&edge, &call, asked, operation.version.as_deref(), &created).await,
+        };
+        match outcome {
+            // Nothing has happened yet, so the whole request may be asked anew under the realm as it is now.
+            Err(failure) if failure.is_stale() && !applied => return Err(failure),
+            Err(failure) => {
+                failed += 1;
+                answers[*at] = Some(refused(&call, operation, &failure));
+            }
+            Ok(done) => {
+                applied = true;
+                answers[*at] = Some(answered(&call, operation, &done));
+                if let Some(bulk_id) = &operation.bulk_id {
+                    created.insert(bulk_id.clone(), done.id);
+                }
+            }
+        }
+    }
+    let operations: Vec<Value> = answers.into_iter().flatten().collect();
+    let body = json!({ "schemas": [BULK_RESPONSE_URN], "Operations": operations });
+    Ok(reply(StatusCode::OK, SCIM_JSON, body.to_string()))
+}
+
+async fn run(
+    edge: &Edge,
+    call: &Permitted<Scope>,
+    asked: &mut Call,
+    version: Option<&str>,
+    created: &HashMap<String, String>,
+) -> Result<Done> {
+    asked.resolve(created)?;
+    let (store, scope, if_match) = (&edge.store, call.caller(), IfMatch(version));
+    let (id, data) = (asked.id.as_str(), asked.data.take());
+    let admission = super::render::admission(call);
+    let done =
+        |status, document: Document| Done { status, id: document.id.to_string(), version: Some(document.version) };
+    Ok(match (asked.endpoint, asked.verb) {
+        (Endpoint::Users, Verb::Create) => done(StatusCode::CREATED, users::create(store, scope, data).await?.document),
+        (Endpoint::Users, Verb::Replace) => {
+            done(StatusCode::OK, users::replace(store, scope, id, data, if_match, "").await?.document)
+        }
+        (Endpoint::Users, Verb::Patch) => {
+            let operations = patch::parse(data, &admission)?;
+            done(StatusCode::OK, users::patch(store, scope, id, &operations, if_match, "").await?.document)
+        }
+        (Endpoint::Users, Verb::Delete) => {
+            users::delete(store, scope, id, if_match).await?;
+            Done { status: StatusCode::NO_CONTENT, id: id.to_owned(), version: None }
+        }
+        (Endpoint::Groups, Verb::Create) => {
+            done(StatusCode::CREATED, groups::create(store, scope, data, None).await?.document)
+        }
+        (Endpoint::Groups, Verb::Replace) => {
+            done(StatusCode::OK, groups::replace(store, scope, id, data, if_match, None).await?.document)
+        }
+        (Endpoint::Groups, Verb::Patch) => {
+            let operations = patch::parse(data, &admission)?;
+            done(StatusCode::NO_CONTENT, groups::patch(store, scope, id, &operations, if_match, None).await?.document)
+        }
+        (Endpoint::Groups, Verb::Delete) => {
+            groups::delete(store, scope, id, if_match).await?;
+            Done { status: StatusCode::NO_CONTENT, id: id.to_owned(), version: None }
+        }
+    })
+}
+
+fn answered(call: &Permitted<Scope>, operation: &Operation, done: &Done) -> Value {
+    let mut answer = echo(operation, done.status.as_u16());
+    if let Some(location) = location(call, operation, &done.id) {
+        answer.insert("location".to_owned(), location.into());
+    }
+    if let Some(version) = done.version {
+        answer.insert("version".to_owned(), etag(version).into());
+    }
+    Value::Object(answer)
+}
+
+/// RFC 7644 §3.7.3: a failed operation has the error as its `response`, and its location unless it was a POST.
+fn refused(call: &Permitted<Scope>, operation: &Operation, failure: &Failure) -> Value {
+    let (status, error) = rescue::told(failure);
+    let mut answer = echo(operation, status);
+    let id = operation.call.as_ref().map_or("", |call| call.id.as_str());
+    if let Some(location) = location(call, operation, id).filter(|_| !id.is_empty()) {
+        answer.insert("location".to_owned(), location.into());
+    }
+    answer.insert("response".to_owned(), error);
+    Value::Object(answer)
+}
+
+fn echo(operation: &Operation, status: u16) -> Map<String, Value> {
+    let mut answer = Map::new();
+    answer.insert("method".to_owned(), operation.method.as_str().into());
+    if let Some(bulk_id) = &operation.bulk_id {
+        answer.insert("bulkId".to_owned(), bulk_id.as_str().into());
+    }
+    answer.insert("status".to_owned(), status.to_string().into());
+    answer
+}
+
+fn location(call: &Permitted<Scope>, operation: &Operation, id: &str) -> Option<String> {
+    let endpoint = match operation.call.as_ref().ok()?.endpoint {
+        Endpoint::Users => "Users",
+        Endpoint::Groups => "Groups",
+    };
+    Some(format!("{}/{endpoint}/{id}", call.base_url))
+}
+
+/// RFC 7644 §3.7.1 lets a circle end in 409.
+fn circular() -> Failure {
+    let why = "the operations refer to each other in a circle, or to one which does: create them first, then let a \
+               PATCH join them";
+    crate::provision::Error::Conflict(why.into()).into()
+}

@@ -1,0 +1,177 @@
+//! A realm's own schema extension is as good as one of the RFC: discovered, enforced, filtered and patched by its URN
+//! (RFC 7643 §3.3, §7).
+
+use serde_json::{Value, json};
+
+use crate::world::{Realm, USER, World, encoded};
+
+const BADGE: &str = "urn:acme:params:scim:schemas:extension:badge:1.0:User";
+
+fn schema() -> Value {
+    json!({
+        "id": BADGE, "name": "Badge", "description": "What opens doors",
+        "attributes": [
+            { "name": "number", "type": "integer", "required": true },
+            { "name": "colour", "type": "string", "canonicalValues": ["red", "blue"] },
+            { "name": "code", "type": "string", "caseExact": true },
+            { "name": "validUntil", "type": "dateTime" },
+            { "name": "issuedFor", "type": "string", "mutability": "immutable" },
+            { "name": "secretHint", "type": "string", "returned": "request" },
+            { "name": "doors", "type": "complex", "multiValued": true, "subAttributes": [
+                { "name": "value", "type": "string" }, { "name": "floor", "type": "integer" },
+                { "name": "primary", "type": "boolean" }] },
+        ],
+    })
+}
+
+async fn with_badges() -> Realm {
+    let realm = World::realm().await;
+    let added = realm.admin.post("/scim/schemas", schema()).await;
+    assert_eq!(added.status, 201, "{added}");
+    realm
+}
+
+fn ada(badge: Value) -> Value {
+    json!({ "schemas": [USER, BADGE], "userName": "ada", BADGE: badge })
+}
+
+#[tokio::test]
+async fn it_appears_in_discovery_of_its_realm_alone() {
+    let (realm, other) = (with_badges().await, World::realm().await);
+    let found = realm.get(&format!("/Schemas/{BADGE}")).await;
+    assert_eq!(found.status, 200, "{found}");
+    let number = &found.json()["attributes"][0];
+    assert_eq!(
+        (&number["type"], &number["required"], &number["mutability"]),
+        (&json!("integer"), &json!(true), &json!("readWrite"))
+    );
+    let types = realm.get("/ResourceTypes/User").await.json();
+    assert!(types["schemaExtensions"].as_array().unwrap().contains(&json!({ "schema": BADGE, "required": false })));
+    assert_eq!(realm.get("/Schemas").await.json()["totalResults"], 4);
+    assert_eq!(other.get(&format!("/Schemas/{BADGE}")).await.status, 404);
+    assert_eq!(other.get("/Schemas").await.json()["totalResults"], 3);
+}
+
+#[tokio::test]
+async fn it_is_enforced_when_users_are_written() {
+    let realm = with_badges().await;
+    for wrong in [
+        json!({ "number": "seven" }),
+        json!({ "number": 7, "validUntil": "soon" }),
+        json!({ "number": 7, "doors": "all" }),
+        json!(7),
+    ] {
+        let reply = realm.post("/Users", ada(wrong.clone())).await;
+        assert_eq!(reply.summary(), "400 invalidValue", "{wrong}");
+        assert!(reply.detail().contains("badge") || reply.detail().contains("number"), "{reply}");
+    }
+    let created = realm.create_user(ada(json!({ "NUMBER": 7, "Doors": [{ "value": "north" }] }))).await.json();
+    assert_eq!(
+        created[BADGE],
+        json!({ "number": 7, "doors": [{ "value": "north" }] }),
+        "names become the schema's own"
+    );
+    assert_eq!(created["schemas"], json!([USER, BADGE]));
+}
+
+#[tokio::test]
+async fn users_are_found_by_it() {
+    let realm = with_badges().await;
+    for (name, badge) in [
+        (
+            "ada",
+            json!({ "number": 7, "colour": "Red", "code": "aB", "validUntil": "2030-01-01T00:00:00+02:00", "doors": [{ "value": "North", "floor": 1 }] }),
+        ),
+        (
+            "bob",
+            json!({ "number": 30, "colour": "blue", "code": "ab", "doors": [{ "value": "south", "floor": 2 }, { "value": "north", "floor": 3 }] }),
+        ),
+    ] {
+        realm.create_user(json!({ "schemas": [USER, BADGE], "userName": name, BADGE: badge })).await;
+    }
+    realm.user("eve").await;
+    for (filter, expected) in [
+        ("number gt 7", vec!["bob"]),
+        ("number le 30", vec!["ada", "bob"]),
+        ("colour eq \"RED\"", vec!["ada"]),
+        ("code eq \"ab\"", vec!["bob"]),
+        ("validUntil lt \"2029-12-31T23:00:00Z\"", vec!["ada"]),
+        ("doors[value eq \"NORTH\" and floor eq 3]", vec!["bob"]),
+        ("doors.value co \"north\"", vec!["ada", "bob"]),
+        ("number pr", vec!["ada", "bob"]),
+    ] {
+        assert_eq!(realm.names(&format!("{BADGE}:{filter}")).await, expected, "{filter}");
+    }
+    let unknown = realm.get(&format!("/Users?filter={}", encoded(&format!("{BADGE}:size eq 1")))).await;
+    assert_eq!(unknown.summary(), "400 invalidFilter");
+}
+
+#[tokio::test]
+async fn what_is_there_must_fit_before_a_schema_comes() {
+    let realm = World::realm().await;
+    let id = realm.create_user(ada(json!({ "number": "seven" }))).await.id();
+    let refused = realm.admin.post("/scim/schemas", schema()).await;
+    assert_eq!(refused.status, 409, "{refused}");
+    assert!(refused.text_at("errorMessage").contains(&id), "{refused}");
+    assert_eq!(realm.put(&format!("/Users/{id}"), ada(json!({ "number": 7, "colour": "Grün" }))).await.status, 200);
+    let added = realm.admin.post("/scim/schemas", schema()).await;
+    assert_eq!(added.status, 201, "{added}");
+    assert_eq!(realm.names(&format!("{BADGE}:colour eq \"GRÜN\"")).await, ["ada"], "it compares as the schema says");
+}
+
+#[tokio::test]
+async fn it_goes_by_force_alone_while_users_have_it() {
+    let realm = with_badges().await;
+    let id = realm.create_user(ada(json!({ "number": 7 }))).await.id();
+    let path = format!("/scim/schemas/{BADGE}");
+    let refused = realm.admin.delete(&path).await;
+    assert_eq!(refused.status, 409, "{refused}");
+    assert_eq!(realm.get(&format!("/Schemas/{BADGE}")).await.status, 200);
+    assert_eq!(realm.admin.delete(&format!("{path}?force=true")).await.status, 204);
+    assert_eq!(realm.get(&format!("/Schemas/{BADGE}")).await.status, 404);
+    assert_eq!(realm.get(&format!("/Users/{id}")).await.json()[BADGE], json!({ "number": 7 }), "nothing is lost");
+    assert_eq!(realm.admin.delete(&path).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_schema_nobody_uses_goes_without_force() {
+    let realm = with_badges().await;
+    assert_eq!(realm.admin.get("/scim/schemas").await.json()[0]["id"], BADGE);
+    assert_eq!(realm.admin.get(&format!("/scim/schemas/{BADGE}")).await.json()["resourceType"], "User");
+    assert_eq!(realm.admin.delete(&format!("/scim/schemas/{BADGE}")).await.status, 204);
+    assert_eq!(realm.admin.get("/scim/schemas").await.json(), json!([]));
+}
+
+#[tokio::test]
+async fn a_schema_which_cannot_be_kept_to_is_refused() {
+    let realm = with_badges().await;
+    assert_eq!(realm.admin.post("/scim/schemas", schema()).await.status, 409, "it is there already");
+    for (wrong, named) in [
+        (json!({ "id": "badge", "name": "x", "attributes": [{ "name": "a" }] }), "URN"),
+        (json!({ "id": "urn:acme:x", "name": "x", "attributes": [{ "name": "a", "type": "float" }] }), "float"),
+        (
+            json!({ "id": "urn:acme:x", "name": "x", "attributes": [{ "name": "a", "type": "complex" }] }),
+            "subAttributes",
+        ),
+        (json!([]), "object"),
+    ] {
+        let reply = realm.admin.post("/scim/schemas", wrong.clone()).await;
+        assert_eq!(reply.status, 400, "{wrong}: {reply}");
+        assert!(reply.text_at("errorMessage").contains(named), "{wrong}: {reply}");
+    }
+    assert_eq!(realm.admin.post("/scim/schemas?resourceType=Device", schema()).await.status, 400);
+}
+
+#[tokio::test]
+async fn groups_are_extended_the_same_way() {
+    let realm = World::realm().await;
+    let schema = json!({ "id": "urn:acme:team:1.0:Group", "name": "Team", "attributes": [{ "name": "budget", "type": "decimal" }] });
+    let added = realm.admin.post("/scim/schemas?resourceType=Group", schema).await;
+    assert_eq!(added.status, 201, "{added}");
+    let group =
+        |name: &str, budget: Value| json!({ "displayName": name, "urn:acme:team:1.0:Group": { "budget": budget } });
+    assert_eq!(realm.post("/Groups", group("a", json!("x"))).await.summary(), "400 invalidValue");
+    assert_eq!(realm.post("/Groups", group("a", json!(10.5))).await.status, 201);
+    let found = realm.get(&format!("/Groups?filter={}", encoded("urn:acme:team:1.0:Group:budget gt 10"))).await.json();
+    assert_eq!(found["totalResults"], 1, "{found}");
+}
