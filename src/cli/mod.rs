@@ -9,6 +9,7 @@ mod login;
 mod output;
 mod policy;
 mod realm;
+mod schema;
 mod scim;
 
 use std::{fmt, path::PathBuf, process::ExitCode};
@@ -70,6 +71,8 @@ pub enum Manage {
     Domain(Noun<domain::Verb>),
     /// Sync policy of a realm
     Policy(Noun<policy::Verb>),
+    /// Extension schemas of a realm
+    Schema(Noun<schema::Verb>),
     /// Sign in, and stay signed in for later commands
     Login(login::Login),
     /// Forget what `login` stored
@@ -139,6 +142,7 @@ async fn answer(command: Manage) -> Result<(), Failure> {
         Manage::Scim(noun) => (scim::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::Domain(noun) => (domain::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::Policy(noun) => (policy::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
+        Manage::Schema(noun) => (schema::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::Login(login) => (login.run().await?, Format::Table),
         Manage::Logout(logout) => (logout.run()?, Format::Table),
     };

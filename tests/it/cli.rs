@@ -5,7 +5,7 @@ use std::process::Output;
 use serde_json::{Value, json};
 
 use crate::{
-    process::{binary, unique},
+    process::{binary, folder, unique},
     world::{ADMIN, World},
 };
 
@@ -130,4 +130,23 @@ async fn a_gateway_which_is_not_there_is_named() {
         tokio::task::spawn_blocking(move || command.output().expect("the binary starts")).await.expect("no panic");
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("http://127.0.0.1:1"));
+}
+
+#[tokio::test]
+async fn schemas_come_and_go() {
+    let name = new_name();
+    json_of(&format!("realm create {name}")).await;
+    let file = folder("schema").join("badge.json");
+    let schema = json!({ "id": "urn:acme:badge:1.0:User", "name": "Badge", "attributes": [{ "name": "number", "type": "integer" }] });
+    std::fs::write(&file, schema.to_string()).expect("the folder is ours");
+    let added = json_of(&format!("schema add {name} {}", file.display())).await;
+    assert_eq!((&added["id"], &added["resourceType"]), (&schema["id"], &json!("User")), "{added}");
+    assert!(failure_of(&format!("schema add {name} {}", file.display())).await.contains("urn:acme:badge:1.0:User"));
+    let listed = json_of(&format!("schema list {name}")).await;
+    assert_eq!(listed[0]["attributes"][0]["type"], "integer", "{listed}");
+    let shown = run(&format!("schema show {name} urn:acme:badge:1.0:User")).await;
+    assert!(String::from_utf8_lossy(&shown.stdout).contains("number"), "a table of attributes");
+    json_of(&format!("schema remove {name} urn:acme:badge:1.0:User")).await;
+    assert_eq!(json_of(&format!("schema list {name}")).await, json!([]));
+    assert!(failure_of(&format!("schema add {name} /no/such/file")).await.contains("/no/such/file"));
 }
