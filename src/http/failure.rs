@@ -21,6 +21,11 @@ pub enum Failure {
     Method(String),
     #[error("send application/scim+json or application/json")]
     MediaType,
+    #[error("answers are application/scim+json or application/json: accept one of them")]
+    NotAcceptable,
+    /// What the RFC describes and this service does not have.
+    #[error("{0}")]
+    NotOffered(&'static str),
     /// The limit in bytes.
     #[error("the body is larger than {0} bytes")]
     TooLarge(usize),

@@ -23,7 +23,7 @@ use crate::{
     store::Store,
 };
 use exchange::{Reply, Request};
-use layer::{authenticate, bounds, realm, rescue, trace};
+use layer::{authenticate, bounds, negotiate, realm, rescue, trace};
 use route::{Dispatch, Table};
 use scim::walk::Walks;
 
@@ -65,6 +65,7 @@ pub fn gateway(edge: &Edge) -> Gateway {
     let scim = ServiceBuilder::new()
         .layer(realm::layer(&edge.access)) //           Call -> InRealm<Call>: from path and host
         .layer(authenticate::scim_client(edge)) //      InRealm<Call> -> Permitted<Scope>: no body is read before
+        .layer(negotiate::layer()) //                   in the media type which the client wants
         .service(route::Scim::new(edge));
     let admin = ServiceBuilder::new()
         .layer(realm::platform_only(&edge.access)) //   a customer's domain does not lead to the operators

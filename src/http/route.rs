@@ -122,7 +122,10 @@ impl Table {
         let (route, miss) = if let Some(route) = found.value.iter().find(|route| route.method == *method) {
             (route, None)
         } else {
-            let allowed: Vec<&str> = found.value.iter().map(|route| route.method.as_str()).collect();
+            let mut allowed: Vec<&str> = found.value.iter().map(|route| route.method.as_str()).collect();
+            if allowed.contains(&"GET") {
+                allowed.push("HEAD");
+            }
             (found.value.first().ok_or(Failure::NoRoute)?, Some(Failure::Method(allowed.join(", "))))
         };
         let miss = if route.path.ends_with(REST) { Some(Failure::NoRoute) } else { miss };

@@ -19,6 +19,7 @@ mod filters;
 mod first_start;
 mod groups;
 mod hostile;
+mod http;
 mod isolation;
 mod lists;
 mod outage;

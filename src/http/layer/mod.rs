@@ -2,6 +2,7 @@
 
 pub mod authenticate;
 pub mod bounds;
+pub mod negotiate;
 pub mod realm;
 pub mod rescue;
 pub mod trace;

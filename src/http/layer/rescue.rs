@@ -85,7 +85,9 @@ fn status_of(failure: &Failure) -> (u16, Option<&'static str>) {
         Failure::Invalid(_) => (400, Some("invalidValue")),
         Failure::FilteredDiscovery => (403, None),
         Failure::Method(_) => (405, None),
+        Failure::NotAcceptable => (406, None),
         Failure::MediaType => (415, None),
+        Failure::NotOffered(_) => (501, None),
         Failure::TooLarge(_) => (413, None),
         Failure::SlowBody => (408, None),
         Failure::Denied(Denied::Unauthorized { .. }) | Failure::NotAnOperator(_) | Failure::WrongCredentials => {
@@ -202,6 +204,7 @@ fn log(failure: &Failure, status: u16) {
                 error => info!(%error, "the store failed"),
             }
         }
+        Failure::NotOffered(_) => {}
         failure if status >= 500 => error!(error = %failure, "a request failed"),
         _ => {}
     }

@@ -44,6 +44,11 @@ pub fn routes() -> Vec<Route> {
         PATCH "/Groups/{id}" => groups::patch, large;
         DELETE "/Groups/{id}" => groups::delete;
         POST "/Bulk" => bulk::bulk, large;
+        GET "/Me" => me;
+        POST "/Me" => me;
+        PUT "/Me" => me;
+        PATCH "/Me" => me;
+        DELETE "/Me" => me;
         GET "/ServiceProviderConfig" => discovery::service_provider_config;
         GET "/ResourceTypes" => discovery::resource_types;
         GET "/ResourceTypes/{id}" => discovery::resource_type;
@@ -51,6 +56,11 @@ pub fn routes() -> Vec<Route> {
         GET "/Schemas/{id}" => discovery::schema;
         GET "/{*rest}" => nothing;
     ]
+}
+
+/// RFC 7644 §3.11: an alias for the user who asks. An IdP is no user, so there is none to answer with.
+async fn me(_: Edge, _: Permitted<Scope>) -> Result<Reply> {
+    Err(Failure::NotOffered("`/Me` is not offered: the caller is an identity provider and no user"))
 }
 
 /// What no other route names. It is a route, so that a stranger gets the same 401 here as everywhere in a realm.
