@@ -217,6 +217,7 @@ mod tests {
             "realm create acme --display-name Acme",
             "realm enable acme",
             "realm disable acme",
+            "realm delete acme --yes",
             "scim enable acme",
             "scim rotate acme --yes",
             "scim disable acme",

@@ -1,12 +1,14 @@
 //! `realmgate realm`: the tenants.
 
+use std::io::{self, IsTerminal as _};
+
 use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::{
     Exit, Failure,
     client::Client,
-    output::{Report, Table},
+    output::{Report, Table, confirm},
 };
 use crate::model::realm::RealmName;
 
@@ -37,6 +39,14 @@ pub enum Verb {
         #[arg(value_parser = RealmName::parse)]
         name: RealmName,
     },
+    /// Delete a realm and everything in it, for good
+    Delete {
+        #[arg(value_parser = RealmName::parse)]
+        name: RealmName,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
 }
 
 pub async fn run(verb: Verb, client: &Client) -> Result<Report, Failure> {
@@ -46,6 +56,7 @@ pub async fn run(verb: Verb, client: &Client) -> Result<Report, Failure> {
         Verb::Show { name } => show(client, &name).await,
         Verb::Enable { name } => set_enabled(client, &name, true).await,
         Verb::Disable { name } => set_enabled(client, &name, false).await,
+        Verb::Delete { name, yes } => delete(client, &name, yes).await,
     }
 }
 
@@ -77,6 +88,17 @@ async fn set_enabled(client: &Client, name: &RealmName, enabled: bool) -> Result
     let change = json!({ "realm": name, "enabled": enabled });
     client.put(&path(name), &change).await.map_err(|e| missing(e, name))?;
     show(client, name).await
+}
+
+async fn delete(client: &Client, name: &RealmName, yes: bool) -> Result<Report, Failure> {
+    if !yes && !io::stdin().is_terminal() {
+        return Err(Failure::new(Exit::Usage, "nobody is there to be asked").hint("`--yes` deletes without a question"));
+    }
+    if !yes {
+        confirm(&format!("Realm `{name}` goes with its users, groups, tokens and domains. Delete it for good?"))?;
+    }
+    client.delete(&path(name)).await.map_err(|e| missing(e, name))?;
+    Ok(Report { json: json!({ "realm": name, "deleted": true }), text: format!("Realm `{name}` is deleted.") })
 }
 
 fn facts(realm: &Value) -> Table {

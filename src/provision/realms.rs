@@ -64,6 +64,36 @@ pub async fn update(
     .map(|(realm, ())| realm)
 }
 
+/// Deletes the realm and all that it holds. It is closed first, and emptied in parts, so that one of millions of users
+/// needs no statement which takes minutes; cut off in between, it stays disabled, and the next call goes on.
+pub async fn delete(store: &Store, name: &str, at: Timestamp) -> Result<()> {
+    let mut tries = 1;
+    loop {
+        let (realm, ()) = change(store, name, at, |mut tx, mut realm| async move {
+            if realm.name.as_str() == MASTER {
+                return Err(Error::Invalid("the realm `master` is the operators' own and cannot be deleted".into()));
+            }
+            (realm.enabled, realm.scim_enabled) = (false, false);
+            tokens::delete_all(&mut tx).await?;
+            Ok((tx, realm, ()))
+        })
+        .await?;
+        let outcome = async {
+            while realms::delete_some(store.enter(realm.id, realm.epoch).await?).await? {}
+            realms::delete(store.enter(realm.id, realm.epoch).await?, realm.epoch).await
+        };
+        match outcome.await {
+            // Another operator has changed it, or a request which was under way has still written.
+            Err(store::error::Error::Stale | store::error::Error::Deadlock | store::error::Error::Dangling(_))
+                if tries < 20 =>
+            {
+                tries += 1;
+            }
+            outcome => return Ok(outcome?),
+        }
+    }
+}
+
 /// Switches inbound SCIM on. The token is in this answer and nowhere else (M007).
 pub async fn enable_scim(store: &Store, name: &str, at: Timestamp) -> Result<(Realm, PlainToken)> {
     change(store, name, at, |mut tx, mut realm| async move {

@@ -65,6 +65,8 @@ impl From<tokio_postgres::Error> for Error {
         match db.code() {
             code if code.code() == STALE => Error::Stale,
             &SqlState::UNIQUE_VIOLATION => Error::Taken(constraint()),
+            // The realm was deleted after the transaction had entered it.
+            &SqlState::FOREIGN_KEY_VIOLATION if constraint().ends_with("_realm_id_fkey") => Error::Stale,
             &SqlState::FOREIGN_KEY_VIOLATION => Error::Dangling(constraint()),
             &SqlState::T_R_DEADLOCK_DETECTED | &SqlState::T_R_SERIALIZATION_FAILURE => Error::Deadlock,
             // 08 connection, 53 resources, 57 operator intervention, 58 system: not about what was asked.

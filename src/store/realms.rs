@@ -36,6 +36,42 @@ const UPDATE: &str = "
         RETURNING id, epoch)
     SELECT epoch, pg_notify($9, id::text) FROM raised";
 
+/// Some rows of a table, counted: a realm may hold more than one statement has time for.
+macro_rules! delete_some {
+    ($table:literal, $key:literal) => {
+        concat!(
+            "WITH gone AS (DELETE FROM ",
+            $table,
+            " WHERE realm_id = $1 AND (",
+            $key,
+            ") IN (SELECT ",
+            $key,
+            " FROM ",
+            $table,
+            " WHERE realm_id = $1 LIMIT 5000) RETURNING true) SELECT count(*) FROM gone"
+        )
+    };
+}
+
+/// What a realm holds most of. Who refers to a row goes before it, so that no foreign key has anything to look for.
+const DELETE_SOME: [&str; 7] = [
+    delete_some!("outbox", "id"),
+    delete_some!("tombstones", "resource_type, id"),
+    delete_some!("group_members", "group_id, member_id"),
+    delete_some!("groups", "id"),
+    delete_some!("user_roles", "user_id, role_id"),
+    delete_some!("user_emails", "user_id, email_key"),
+    delete_some!("users", "id"),
+];
+
+/// Whoever writes in the realm holds its row for its key, and is waited for.
+const LOCK: &str = "SELECT FROM realms WHERE id = $1 FOR UPDATE";
+
+/// The rest of what the realm holds goes with its row.
+const DELETE: &str = "
+    WITH gone AS (DELETE FROM realms WHERE id = $1 AND epoch = $2 RETURNING id)
+    SELECT pg_notify($3, id::text) FROM gone";
+
 /// Creates a realm with the role `scim-managed`, at epoch 1 and without SCIM.
 pub async fn insert(
     store: &Store,
@@ -83,6 +119,26 @@ pub async fn update(tx: &mut RealmTx, realm: &Realm, at: Timestamp) -> Result<i6
         )
         .await?;
     rows.first().map_or(Err(Error::Stale), |row| Ok(row.try_get(0)?))
+}
+
+/// Deletes a part of what the realm holds. Is there more?
+pub async fn delete_some(mut tx: RealmTx) -> Result<bool> {
+    for sql in DELETE_SOME {
+        let rows = tx.query(sql, &[]).await?;
+        let deleted: i64 = rows.first().map_or(Ok(0), |row| row.try_get(0))?;
+        if deleted > 0 {
+            tx.commit().await?;
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Deletes the realm and what is left in it, and tells the other nodes; [`Error::Stale`] if it has changed.
+pub async fn delete(mut tx: RealmTx, epoch: i64) -> Result<()> {
+    tx.query(LOCK, &[]).await?;
+    let rows = tx.finish(DELETE, &[&epoch, &CHANNEL]).await?;
+    if rows.is_empty() { Err(Error::Stale) } else { Ok(()) }
 }
 
 pub async fn domains(store: &Store, realm: RealmId) -> Result<Vec<String>> {

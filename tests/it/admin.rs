@@ -142,6 +142,82 @@ async fn a_realm_cannot_be_created_twice_or_with_an_odd_name() {
 }
 
 #[tokio::test]
+async fn a_deleted_realm_is_gone_with_all_it_holds() {
+    let (realm, other) = World::two_realms().await;
+    let ada = json!({ "schemas": [crate::world::USER], "userName": "ada", "emails": [{ "value": "ada@example.com" }] });
+    let ada = realm.create_user(ada).await.id();
+    let inner = realm.group("inner", &[&ada]).await;
+    let kept = other.group("kept", &[&other.user("ada").await]).await;
+    realm.group("outer", &[&inner, &ada]).await;
+    assert_eq!(realm.delete(&format!("/Users/{}", realm.user("gone").await)).await.status, 204);
+    let domain = format!("gone-{}.example", crate::process::unique());
+    assert_eq!(realm.admin.post("/domains", json!({ "domain": domain })).await.status, 201);
+    let sql = World::shared().superuser().await;
+    let id = sql.query_one("SELECT id FROM realms WHERE name = $1", &[&realm.name]).await.expect("it is there");
+    let id: uuid::Uuid = id.get(0);
+    let tables = "SELECT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+                   WHERE a.attname = 'realm_id' AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+                     AND c.relnamespace = 'realmgate'::regnamespace";
+    let tables: Vec<String> = sql.query(tables, &[]).await.expect("the catalog").iter().map(|row| row.get(0)).collect();
+    let mut filled = Vec::new();
+    for (when, empty) in [("before", false), ("after", true)] {
+        if empty {
+            let deleted = realm.admin.delete("").await;
+            assert_eq!((deleted.status.as_u16(), deleted.bytes.len()), (204, 0), "{deleted}");
+        }
+        for table in &tables {
+            let count = format!("SELECT count(*) FROM {table} WHERE realm_id = $1");
+            let count: i64 = sql.query_one(&count, &[&id]).await.expect("a count").get(0);
+            assert!(count == 0 || !empty, "{when}: {table} has {count}");
+            filled.extend((count > 0).then_some(table.as_str()));
+        }
+    }
+    for table in ["scim_tokens", "roles", "users", "user_emails", "user_roles", "groups", "group_members", "outbox"] {
+        assert!(filled.contains(&table), "{table} had nothing which could go");
+    }
+    for reply in [realm.get("/Users").await, realm.get("/ServiceProviderConfig").await] {
+        assert_eq!(reply.summary(), "401 Unauthorized", "the token is dead");
+    }
+    assert_eq!(realm.admin.get("").await.status, 404);
+    assert_eq!(realm.admin.delete("").await.status, 404);
+    assert_eq!(other.admin.post("/domains", json!({ "domain": domain })).await.status, 201, "the domain is free");
+    assert_eq!(other.members_of(&kept).await.len(), 1, "another realm lost nothing");
+    let root = World::shared().admin().await;
+    assert_eq!(root.post("/admin/realms", json!({ "realm": realm.name })).await.status, 201, "the name is free");
+    assert_eq!(realm.get("/Users").await.status, 401, "and opens to no token of the one before");
+}
+
+#[tokio::test]
+async fn a_realm_is_deleted_under_traffic_and_leaves_nothing() {
+    let realm = World::realm().await;
+    let idp = realm.idp();
+    let writes = tokio::spawn(async move {
+        for n in 0.. {
+            let user = json!({ "schemas": [crate::world::USER], "userName": format!("user-{n}") });
+            let reply = idp.post("/Users", user).await;
+            assert!([201, 401].contains(&reply.status.as_u16()), "{reply}");
+            if reply.status == 401 {
+                return n;
+            }
+        }
+        0
+    });
+    while realm.get("/Users?count=0").await.json()["totalResults"].as_i64() < Some(5) {}
+    assert_eq!(realm.admin.delete("").await.status, 204);
+    assert!(writes.await.expect("every answer was one of the two") >= 5);
+    assert_eq!(realm.admin.get("").await.status, 404);
+}
+
+#[tokio::test]
+async fn master_cannot_be_deleted() {
+    let admin = World::shared().admin().await;
+    let reply = admin.delete("/admin/realms/master").await;
+    assert_eq!(reply.status, 400, "{reply}");
+    assert!(message(&reply).contains("master"), "{reply}");
+    assert_eq!(admin.get("/admin/realms/master").await.json()["enabled"], true);
+}
+
+#[tokio::test]
 async fn scim_is_off_until_it_is_enabled_and_the_token_is_shown_once() {
     let other = World::realm().await;
     let admin = World::shared().admin().await;

@@ -1,6 +1,6 @@
 //! The command line does what the admin API does, for people and for scripts.
 
-use std::process::Output;
+use std::process::{Output, Stdio};
 
 use serde_json::{Value, json};
 
@@ -18,6 +18,7 @@ async fn run_as(password: &str, arguments: &str) -> Output {
     let mut command = binary();
     command
         .args(arguments.split(' '))
+        .stdin(Stdio::null())
         .env("REALMGATE_SERVER", format!("http://{}", World::shared().address()))
         .env("REALMGATE_ADMIN_USERNAME", ADMIN.0)
         .env("REALMGATE_ADMIN_PASSWORD", password);
@@ -59,6 +60,17 @@ async fn a_realm_is_created_and_listed() {
     let table = run("realm list").await;
     let table = String::from_utf8(table.stdout).expect("it is text");
     assert!(table.contains(&name) && serde_json::from_str::<Value>(&table).is_err(), "a table for people: {table}");
+}
+
+#[tokio::test]
+async fn a_realm_is_deleted_by_whoever_means_it() {
+    let name = new_name();
+    json_of(&format!("realm create {name}")).await;
+    assert!(failure_of(&format!("realm delete {name}")).await.contains("--yes"));
+    assert_eq!(json_of(&format!("realm show {name}")).await["realm"], name);
+    assert_eq!(json_of(&format!("realm delete {name} --yes")).await, json!({ "realm": name, "deleted": true }));
+    assert!(failure_of(&format!("realm show {name}")).await.contains("not found"));
+    assert!(failure_of("realm delete master --yes").await.contains("cannot be deleted"));
 }
 
 #[tokio::test]

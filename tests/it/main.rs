@@ -11,6 +11,7 @@ mod architecture;
 mod bulk;
 mod cli;
 mod concurrency;
+mod conformance;
 mod crash;
 mod discovery;
 mod etag;

@@ -89,6 +89,16 @@ pub fn folder(purpose: &str) -> PathBuf {
     folder
 }
 
+/// A Python which has these modules; `tests/run` sees to it.
+pub fn python(modules: &str) -> PathBuf {
+    let import = format!("import {modules}");
+    let has_them =
+        |python: &Path| Command::new(python).args(["-c", &import]).output().is_ok_and(|output| output.status.success());
+    let of_tests_run = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/python/bin/python3");
+    let known = [PathBuf::from("python3"), of_tests_run];
+    known.into_iter().find(|python| has_them(python)).unwrap_or_else(|| panic!("python3 with {modules}: see tests/run"))
+}
+
 /// Sends a signal by its name, for example `KILL`. A process which is gone already is no error.
 pub fn signal(pid: u32, name: &str) {
     let _ = Command::new("sh").args(["-c", "kill -\"$1\" \"$2\" 2>/dev/null", "kill", name, &pid.to_string()]).status();

@@ -6,28 +6,18 @@ use std::{
     process::Command,
 };
 
-use crate::world::World;
+use crate::{process::python, world::World};
 
 /// Recorded scenarios, and the program which replays them.
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/idp-traffic")
 }
 
-/// A Python which has `httpx`; `tests/run` sees to it.
-fn python() -> PathBuf {
-    let has_httpx = |python: &Path| {
-        Command::new(python).args(["-c", "import httpx"]).output().is_ok_and(|output| output.status.success())
-    };
-    let of_tests_run = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/python/bin/python3");
-    let known = [PathBuf::from("python3"), of_tests_run];
-    known.into_iter().find(|python| has_httpx(python)).expect("python3 with httpx: `tests/run` installs it")
-}
-
 #[tokio::test]
 async fn every_step_of_every_recorded_scenario_passes() {
     let realm = World::realm().await;
     let base_url = format!("http://{}{}", World::shared().address(), realm.path(""));
-    let (fixtures, python, token) = (fixtures(), python(), realm.token.clone());
+    let (fixtures, python, token) = (fixtures(), python("httpx"), realm.token.clone());
     let scenarios = fs::read_dir(&fixtures)
         .expect("the fixtures are part of the source")
         .flatten()

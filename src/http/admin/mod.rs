@@ -16,6 +16,7 @@ pub fn routes() -> Vec<Route> {
         route(Method::POST, "/admin/realms", admin(realms::create)),
         route(Method::GET, "/admin/realms/{realm}", admin(realms::get)),
         route(Method::PUT, "/admin/realms/{realm}", admin(realms::update)),
+        route(Method::DELETE, "/admin/realms/{realm}", admin(realms::delete)),
         route(Method::GET, "/admin/realms/{realm}/scim", admin(scim::status)),
         route(Method::POST, "/admin/realms/{realm}/scim/enable", admin(scim::enable)),
         route(Method::POST, "/admin/realms/{realm}/scim/rotate", admin(scim::rotate)),

@@ -80,6 +80,14 @@ pub async fn update(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
     Ok(empty(StatusCode::NO_CONTENT))
 }
 
+pub async fn delete(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
+    let deleted = realms::delete(&edge.store, call.param("realm"), call.at).await;
+    // Cut off halfway, it is closed all the same.
+    edge.access.forget();
+    deleted?;
+    Ok(empty(StatusCode::NO_CONTENT))
+}
+
 fn representation(realm: &Realm) -> Representation<'_> {
     Representation {
         id: realm.id.to_string(),
