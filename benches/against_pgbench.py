@@ -66,7 +66,7 @@ class Gateway:
         self.url = json.loads(ready.read_text())["public_url"].rstrip("/")
         self.address = urllib.parse.urlsplit(self.url).netloc
 
-    def found_realm(self):
+    def found_realm(self, realm=REALM):
         form = {"grant_type": "password", "client_id": "admin-cli"}
         form |= {"username": SETTINGS["REALMGATE_BOOTSTRAP_ADMIN_USERNAME"]}
         form |= {"password": SETTINGS["REALMGATE_BOOTSTRAP_ADMIN_PASSWORD"]}
@@ -74,9 +74,9 @@ class Gateway:
         path = "/realms/master/protocol/openid-connect/token"
         admin = self.ask("POST", path, urllib.parse.urlencode(form), kind)["access_token"]
         headers = {"Authorization": f"Bearer {admin}", "Content-Type": "application/json"}
-        self.ask("POST", "/admin/realms", json.dumps({"realm": REALM}), headers)
-        self.token = self.ask("POST", f"/admin/realms/{REALM}/scim/enable", "{}", headers)["token"]
-        self.base = f"/realms/{REALM}/scim/v2"
+        self.ask("POST", "/admin/realms", json.dumps({"realm": realm}), headers)
+        self.token = self.ask("POST", f"/admin/realms/{realm}/scim/enable", "{}", headers)["token"]
+        self.base = f"/realms/{realm}/scim/v2"
 
     def ask(self, method, path, body=None, headers=None, connection=None):
         connection = connection or http.client.HTTPConnection(self.address, timeout=30)
@@ -128,18 +128,23 @@ class Database:
             sys.exit(f"psql: {done.stderr}")
         return done.stdout.strip()
 
-    def multiply(self, count):
-        """Copies a seeded user until the realm has `count` more of them, past the gateway: only the size matters."""
+    def multiply(self, count, realm=REALM):
+        """Copies a seeded user until the realm has `count` more of them, past the gateway: only the size matters. All
+        become members of the realm's group, if it has one."""
         self.psql(f"""
             SET search_path = realmgate;
-            CREATE TEMP TABLE seed AS SELECT * FROM users WHERE user_name_key = 'seed-0000';
+            CREATE TEMP TABLE seed AS SELECT u.* FROM users u JOIN realms r ON r.id = u.realm_id
+             WHERE r.name = '{realm}' AND user_name_key = 'seed-0000';
             INSERT INTO users (realm_id, id, version, created_at, updated_at, active, user_name_key, external_id,
                                display_name_key, display_name, attributes)
-            SELECT realm_id, md5('seed' || n)::uuid, 1, created_at, created_at, true, 'copy-' || n, '00ucopy-' || n,
+            SELECT realm_id, md5('{realm}' || n)::uuid, 1, created_at, created_at, true, 'copy-' || n, '00ucopy-' || n,
                    display_name_key, display_name, attributes FROM seed, generate_series(1, {count}) n;
-            INSERT INTO user_emails SELECT realm_id, 'copy-' || n || '@example.com', md5('seed' || n)::uuid
+            INSERT INTO user_emails SELECT realm_id, 'copy-' || n || '@example.com', md5('{realm}' || n)::uuid
               FROM seed, generate_series(1, {count}) n;
-            VACUUM ANALYZE users, user_emails""")
+            INSERT INTO group_members (realm_id, group_id, member_id, user_id, created_at)
+            SELECT g.realm_id, g.id, u.id, u.id, u.created_at FROM groups g JOIN seed s ON s.realm_id = g.realm_id
+              JOIN users u ON u.realm_id = g.realm_id AND u.user_name_key LIKE 'copy-%';
+            VACUUM ANALYZE users, user_emails, group_members, groups""")
 
     def statements_of(self, work):
         """What the gateway executes during `work`, from its last entry into the realm on: texts with their values."""
