@@ -11,6 +11,7 @@ mod architecture;
 mod cli;
 mod concurrency;
 mod crash;
+mod dialects;
 mod discovery;
 mod etag;
 mod filter_agreement;
