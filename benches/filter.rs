@@ -4,6 +4,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use realmgate::scim::filter::{Lookup, check, parse};
+use realmgate::scim::lenient::Dialect;
 use realmgate::scim::schema::ResourceType;
 
 fn filters(c: &mut Criterion) {
@@ -13,10 +14,12 @@ fn filters(c: &mut Criterion) {
         ("brackets", r#"emails[type eq "work" and value co "@example.com"] and not (active eq false)"#),
         ("100 comparisons", &longest),
     ] {
-        c.bench_function(&format!("parse {name}"), |b| b.iter(|| parse(black_box(text)).expect("a good filter")));
-        let filter = parse(text).expect("a good filter");
+        c.bench_function(&format!("parse {name}"), |b| {
+            b.iter(|| parse(black_box(text), Dialect::Lenient).expect("a good filter"))
+        });
+        let filter = parse(text, Dialect::Lenient).expect("a good filter");
         let lookup = Lookup::Resource(ResourceType::user());
-        c.bench_function(&format!("check {name}"), |b| b.iter(|| check(black_box(&filter), lookup)));
+        c.bench_function(&format!("check {name}"), |b| b.iter(|| check(black_box(&filter), lookup, Dialect::Lenient)));
     }
 }
 

@@ -82,7 +82,7 @@ pub async fn list(
     page: Page,
     urls: Option<MemberUrls<'_>>,
 ) -> Result<(Vec<Group>, i64)> {
-    let condition = filter_sql::compile(filter, &scope.realm.types.group, FIRST_PARAM)?;
+    let condition = filter_sql::compile(filter, &scope.realm.types.group, scope.realm.policy.dialect, FIRST_PARAM)?;
     let mut tx = store.begin(scope).await?;
     let (documents, total) = groups::list(&mut tx, &condition, page).await?;
     let mut members = match urls {

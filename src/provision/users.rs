@@ -65,7 +65,7 @@ pub async fn list(
     page: Page,
     groups_url: Option<&str>,
 ) -> Result<(Vec<User>, i64)> {
-    let condition = filter_sql::compile(filter, &scope.realm.types.user, FIRST_PARAM)?;
+    let condition = filter_sql::compile(filter, &scope.realm.types.user, scope.realm.policy.dialect, FIRST_PARAM)?;
     Ok(users::list(store.begin(scope).await?, &condition, page, groups_url).await?)
 }
 

@@ -3,8 +3,8 @@
 //!
 //! Parsing is syntax alone; what a path means is for [`ResourceType`](super::schema::ResourceType) to say.
 //!
-//! NB: a name may begin with a digit, and `$` stands anywhere in it, where the RFC wants a letter first: IdPs let
-//! their admins name attributes freely.
+//! NB: a name may begin with a digit, and `$` stands anywhere in it, where the RFC wants a letter first; a name with two
+//! dots is one too. Whether a realm takes such names is for [`Habit::FreeName`](super::lenient::Habit::FreeName).
 
 use std::fmt;
 use std::str::FromStr;
@@ -71,11 +71,22 @@ impl AttrPath {
             None => (None, word),
         };
         let at = at + word.len() - names.len();
-        let (name, sub) = match names.split_once('.') {
-            Some((name, sub)) => (name, Some(read_name(sub, at + name.len() + 1)?)),
-            None => (names, None),
-        };
-        Ok(Self { urn, name: read_name(name, at)?, sub })
+        match names.split_once('.') {
+            None => Ok(Self { urn, name: read_name(names, at)?, sub: None }),
+            // There is one level of sub-attributes, so these dots belong to a name, such as a POST may have brought.
+            Some((_, sub)) if sub.contains('.') => {
+                let mut at = at;
+                for segment in names.split('.') {
+                    read_name(segment, at)?;
+                    at += segment.len() + 1;
+                }
+                Ok(Self { urn, name: names.to_owned(), sub: None })
+            }
+            Some((name, sub)) => {
+                let sub = Some(read_name(sub, at + name.len() + 1)?);
+                Ok(Self { urn, name: read_name(name, at)?, sub })
+            }
+        }
     }
 }
 
@@ -101,6 +112,12 @@ pub(super) fn read_name(name: &str, at: usize) -> Result<String, Fault> {
         }
         Some(bad) => Err(Fault::new(at + bad, format!("{} is not the name of an attribute", quoted(name)))),
     }
+}
+
+/// Is it a name by the letter of the RFC, or the `$ref` which it has as well? [`read_name`] takes more.
+pub(super) fn is_attribute_name(name: &str) -> bool {
+    let rest = name.strip_prefix('$').unwrap_or(name);
+    rest.starts_with(|c: char| c.is_ascii_alphabetic()) && read_name(rest, 0).is_ok()
 }
 
 /// `text` in back ticks, cut to a length which a message can bear.
@@ -194,6 +211,7 @@ mod tests {
     fn a_path_is_urn_name_sub_attribute_and_filter() {
         assert_snapshot!(parsed("userName"), @"- | userName | - | - | -");
         assert_snapshot!(parsed("name.givenName"), @"- | name | givenName | - | -");
+        assert_snapshot!(parsed("a.b.c"), @"- | a.b.c | - | - | -");
         assert_snapshot!(parsed("members.$ref"), @"- | members | $ref | - | -");
         assert_snapshot!(parsed("urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager.value"),
             @"urn:ietf:params:scim:schemas:extension:enterprise:2.0:User | manager | value | - | -");
@@ -208,7 +226,8 @@ mod tests {
     fn a_bad_path_says_what_and_where() {
         assert_snapshot!(parsed(""), @"invalidPath: expected the name of an attribute (column 1)");
         assert_snapshot!(parsed("name."), @"invalidPath: expected the name of an attribute (column 6)");
-        assert_snapshot!(parsed("a.b.c"), @"invalidPath: `b.c` has more than one level of sub-attributes (column 4)");
+        assert_snapshot!(parsed("a.b..c"), @"invalidPath: expected the name of an attribute (column 5)");
+        assert_snapshot!(parsed(r#"a[b pr].c.d"#), @"invalidPath: `c.d` has more than one level of sub-attributes (column 10)");
         assert_snapshot!(parsed("user name"), @"invalidPath: `user name` is not the name of an attribute (column 5)");
         assert_snapshot!(parsed("User:userName"), @"invalidPath: expected a schema URN before the last colon, found `User` (column 1)");
         assert_snapshot!(parsed(r#"emails.value[type eq "work"]"#), @"invalidPath: brackets belong behind an attribute, not a sub-attribute (column 13)");

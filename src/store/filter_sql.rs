@@ -20,6 +20,7 @@ use uuid::Uuid;
 use crate::scim::{
     error::{Error, Result},
     filter::{Filter, Literal, Lookup, Op, check, instant_key},
+    lenient::Dialect,
     path::AttrPath,
     resource::fold,
     schema::{Attribute, GROUP_URN, Kind, Resolved, ResourceType, instant},
@@ -55,11 +56,16 @@ impl Param {
 
 /// The condition for `filter`, whose parameters begin at `$first_param`; without a filter all rows fulfil it. A filter
 /// which the schemas do not bear out is `invalidFilter`.
-pub fn compile(filter: Option<&Filter>, resource_type: &ResourceType, first_param: usize) -> Result<Condition> {
+pub fn compile(
+    filter: Option<&Filter>,
+    resource_type: &ResourceType,
+    dialect: Dialect,
+    first_param: usize,
+) -> Result<Condition> {
     let Some(filter) = filter else {
         return Ok(Condition { sql: "TRUE".into(), params: Vec::new(), indexed: true });
     };
-    check(filter, Lookup::Resource(resource_type))?;
+    check(filter, Lookup::Resource(resource_type), dialect)?;
     let mut compiler = Compiler { params: Vec::new(), first_param, by_index: false };
     let sql = compiler.condition(filter, Place::Row(resource_type))?;
     let indexed = compiler.by_index && matches!(filter, Filter::Compare { op: Op::Eq, .. });

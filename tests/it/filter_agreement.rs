@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use realmgate::{
     scim::{
         filter::{self, Filter, Literal, Lookup, Op},
+        lenient::Dialect,
         path::AttrPath,
         resource::{Resource, fold},
         schema::{Attribute, Kind, Mutability, Resolved, ResourceType, Returned, Schema},
@@ -431,7 +432,7 @@ async fn sql_finds_exactly_those_who_match() {
         let (mut compared, mut hits) = (0, 0);
         for _ in 0..FILTERS {
             let filter = filters.next(3);
-            let condition = match filter_sql::compile(Some(&filter), resource_type, 2) {
+            let condition = match filter_sql::compile(Some(&filter), resource_type, Dialect::Lenient, 2) {
                 Ok(condition) => condition,
                 Err(refused) if refused.detail.contains("made anew") => continue,
                 Err(refused) => panic!("{filter}: {refused}"),

@@ -13,6 +13,7 @@ mod cli;
 mod concurrency;
 mod conformance;
 mod crash;
+mod dialects;
 mod discovery;
 mod etag;
 mod filter_agreement;

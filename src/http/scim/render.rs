@@ -39,7 +39,7 @@ impl Asked {
     pub fn for_list(call: &Permitted<Scope>, settings: &Settings) -> Result<Self> {
         let parameters = call.query.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let query = ListQuery::parse(parameters, settings.page_default, settings.page_max)?;
-        let filter = query.filter.as_deref().map(filter::parse).transpose()?;
+        let filter = query.filter.as_deref().map(|text| filter::parse(text, admission(call).dialect)).transpose()?;
         Ok(Self { projection: query.projection, filter, page: query.page })
     }
 }

@@ -2,6 +2,7 @@
 //! list instead would tell an IdP that nobody is there, and it would create everybody again.
 
 use super::super::error::{Error, Result};
+use super::super::lenient::{Dialect, Habit};
 use super::super::path::AttrPath;
 use super::super::schema::{self, Attribute, Kind, Resolved, ResourceType, Returned};
 use super::{Filter, Literal, Op};
@@ -46,26 +47,26 @@ impl<'a> Lookup<'a> {
 
 /// Refuses, as `invalidFilter` with its name, each attribute that is unknown or never returned, and each comparison
 /// which its type does not have. [`matches`](super::matches) and SQL are for filters that passed.
-pub fn check(filter: &Filter, lookup: Lookup) -> Result<()> {
+pub fn check(filter: &Filter, lookup: Lookup, dialect: Dialect) -> Result<()> {
     match filter {
         Filter::And(left, right) | Filter::Or(left, right) => {
-            check(left, lookup)?;
-            check(right, lookup)
+            check(left, lookup, dialect)?;
+            check(right, lookup, dialect)
         }
-        Filter::Not(inner) => check(inner, lookup),
+        Filter::Not(inner) => check(inner, lookup, dialect),
         Filter::Present(attr) => lookup.find(attr).map(|_| ()),
-        Filter::Compare { attr, op, value } => check_comparison(attr, lookup.find(attr)?, *op, value),
+        Filter::Compare { attr, op, value } => check_comparison(attr, lookup.find(attr)?, *op, value, dialect),
         Filter::Within { attr, filter } => {
             let found = lookup.find(attr)?;
             if found.sub.is_some() || !(found.attribute.multi_valued || found.attribute.kind == Kind::Complex) {
                 return Err(Error::invalid_filter(format!("`{attr}` has one simple value, so it takes no brackets")));
             }
-            check(filter, Lookup::Values(found.attribute))
+            check(filter, Lookup::Values(found.attribute), dialect)
         }
     }
 }
 
-fn check_comparison(attr: &AttrPath, found: Resolved, op: Op, value: &Literal) -> Result<()> {
+fn check_comparison(attr: &AttrPath, found: Resolved, op: Op, value: &Literal, dialect: Dialect) -> Result<()> {
     let kind = found.compared().leaf().kind;
     let equality = matches!(op, Op::Eq | Op::Ne);
     let order = matches!(op, Op::Gt | Op::Ge | Op::Lt | Op::Le);
@@ -73,7 +74,13 @@ fn check_comparison(attr: &AttrPath, found: Resolved, op: Op, value: &Literal) -
         _ if *value == Literal::Null => (equality, "`eq null` or `ne null`", true),
         Kind::String | Kind::Reference => (true, "text in double quotes", matches!(value, Literal::String(_))),
         Kind::Binary => (equality, "text in double quotes", matches!(value, Literal::String(_))),
-        Kind::Boolean => (equality, "true or false", value.as_bool().is_some()),
+        Kind::Boolean => {
+            let fits = match value {
+                Literal::String(_) => value.as_bool().is_some() && dialect.allows(Habit::BooleanAsText),
+                _ => value.as_bool().is_some(),
+            };
+            (equality, "true or false", fits)
+        }
         Kind::Integer | Kind::Decimal => (equality || order, "a number", matches!(value, Literal::Number(_))),
         Kind::DateTime => (equality || order, "a date and time such as \"2011-05-13T04:42:34Z\"", is_instant(value)),
         Kind::Complex => {

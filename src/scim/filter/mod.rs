@@ -17,6 +17,7 @@ pub use comparable::{comparable, instant_key};
 pub use eval::{matches, matches_value};
 
 use super::error::{Error, Result};
+use super::lenient::{self, Dialect};
 use super::path::AttrPath;
 
 /// A parsed filter. Attribute names are as written; nothing has been checked against a schema yet, see [`check`].
@@ -60,8 +61,8 @@ pub enum Literal {
 }
 
 /// Reads a filter. Any fault is `invalidFilter`, with what was expected and the column.
-pub fn parse(text: &str) -> Result<Filter> {
-    parser::filter(text).map_err(|fault| Error::invalid_filter(fault.in_text(text)))
+pub fn parse(text: &str, dialect: Dialect) -> Result<Filter> {
+    parser::filter(text, dialect).map_err(|fault| Error::invalid_filter(fault.in_text(text)))
 }
 
 /// Reads the filter in the brackets which open at byte `open` of `text`; and tells the byte behind them.
@@ -93,14 +94,12 @@ impl Op {
 }
 
 impl Literal {
-    /// The literal where a boolean is wanted. NB: also the texts `"True"` and `"False"`, in any case of letters, which
-    /// Entra writes: `roles[primary eq "True"].value`.
+    /// The literal where a boolean is wanted; also one as text, which [`check`] has let in or not.
     pub fn as_bool(&self) -> Option<bool> {
         match self {
             Literal::Bool(value) => Some(*value),
-            Literal::String(text) if text.eq_ignore_ascii_case("true") => Some(true),
-            Literal::String(text) if text.eq_ignore_ascii_case("false") => Some(false),
-            Literal::String(_) | Literal::Null | Literal::Number(_) => None,
+            Literal::String(text) => lenient::boolean(text),
+            Literal::Null | Literal::Number(_) => None,
         }
     }
 }

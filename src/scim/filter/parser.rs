@@ -3,17 +3,17 @@
 //! Depth and number of comparisons are counted while parsing, and a chain of `and` or `or` becomes a balanced tree:
 //! whoever walks a filter may recurse without a limit of his own.
 //!
-//! NB: beyond the grammar, `emails[type eq "work"].value eq "x"` is taken, as Entra writes it: the comparison moves
-//! into the brackets.
+//! NB: more white space, or less, than the one blank of the grammar makes no difference.
 
+use super::super::lenient::{Dialect, Habit};
 use super::super::limits::{MAX_COMPARISONS, MAX_FILTER_BYTES, MAX_FILTER_DEPTH};
 use super::super::path::{AttrPath, Fault, quoted, read_name};
 use super::lexer::{Lexer, Token, TokenKind};
 use super::{Filter, Literal, Op};
 
 /// A whole filter.
-pub(super) fn filter(text: &str) -> Result<Filter, Fault> {
-    let mut parser = Parser::new(text, 0)?;
+pub(super) fn filter(text: &str, dialect: Dialect) -> Result<Filter, Fault> {
+    let mut parser = Parser::new(text, 0, dialect)?;
     let filter = parser.or()?;
     match parser.token.kind {
         TokenKind::End => Ok(filter),
@@ -23,7 +23,7 @@ pub(super) fn filter(text: &str) -> Result<Filter, Fault> {
 
 /// What stands in the brackets which open at byte `open`; and the byte behind them.
 pub(super) fn brackets(text: &str, open: usize) -> Result<(Filter, usize), Fault> {
-    let mut parser = Parser::new(text, open)?;
+    let mut parser = Parser::new(text, open, Dialect::Strict)?;
     let filter = parser.brackets()?;
     Ok((filter, parser.token.at + 1))
 }
@@ -35,16 +35,17 @@ struct Parser<'a> {
     depth: usize,
     comparisons: usize,
     in_brackets: bool,
+    dialect: Dialect,
 }
 
 impl<'a> Parser<'a> {
-    fn new(text: &'a str, at: usize) -> Result<Self, Fault> {
+    fn new(text: &'a str, at: usize, dialect: Dialect) -> Result<Self, Fault> {
         if text.len() > MAX_FILTER_BYTES {
             return Err(Fault::new(MAX_FILTER_BYTES, format!("the filter is longer than {MAX_FILTER_BYTES} bytes")));
         }
         let mut lexer = Lexer::new(text, at);
         let token = lexer.next()?;
-        Ok(Self { lexer, token, depth: 0, comparisons: 0, in_brackets: false })
+        Ok(Self { lexer, token, depth: 0, comparisons: 0, in_brackets: false, dialect })
     }
 
     // FILTER = FILTER SP "or" SP FILTER
@@ -116,7 +117,9 @@ impl<'a> Parser<'a> {
         let close = self.token.at;
         self.advance()?;
         let filter = match self.token {
-            Token { kind: TokenKind::Word(word), at } if at == close + 1 && word.starts_with('.') => {
+            Token { kind: TokenKind::Word(word), at }
+                if at == close + 1 && word.starts_with('.') && self.dialect.allows(Habit::ComparisonBehindBrackets) =>
+            {
                 let sub = AttrPath::of(read_name(&word[1..], at + 1)?);
                 self.advance()?;
                 Filter::And(Box::new(inner), Box::new(self.comparison(sub)?))

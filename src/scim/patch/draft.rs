@@ -11,9 +11,13 @@ use super::{
 };
 use crate::scim::{
     error::{Error, Result},
-    path::{AttrPath, Path},
-    resource::{Admission, Resource, UnknownAttributes, finish, is_client_writable, is_members, is_password, is_urn},
-    schema::{Attribute, Mutability, ResourceType, Schema},
+    lenient::Habit,
+    path::{AttrPath, Path, is_attribute_name},
+    resource::{
+        Admission, Resource, UnknownAttributes, check_immutable, finish, is_client_writable, is_members, is_password,
+        is_urn,
+    },
+    schema::{Attribute, ResourceType, Schema},
 };
 
 /// A resource and what becomes of it.
@@ -76,6 +80,7 @@ impl<'a> Draft<'a> {
         }
         let mut resource = Resource(self.attributes);
         finish(self.resource_type, &mut resource)?;
+        check_immutable(self.resource_type, before, &resource)?;
         Ok((resource, self.members))
     }
 
@@ -83,28 +88,27 @@ impl<'a> Draft<'a> {
     /// if `schema` is given.
     fn apply_each(&mut self, op: Op, schema: Option<&Schema>, attributes: &Map<String, Value>) -> Result<()> {
         for (key, value) in attributes {
-            let path = self.path_of_key(schema, key);
+            let path = self.path_of_key(schema, key)?;
             match self.target(&path, Some(value)) {
-                // Okta sends the `id` of a group along with its new name.
-                Target::ReadOnly if self.admission.is_lenient() => {}
+                Target::ReadOnly if self.admission.allows(Habit::ReadOnlyAlong) => {}
                 target => self.apply_to(target, op, &path, Some(value))?,
             }
         }
         Ok(())
     }
 
-    /// The path which a key of a value object stands for.
-    ///
-    /// Entra ID with `aadOptscim062020` writes whole paths as keys: `"name.givenName"`,
-    /// `"urn:…:2.0:User:department"`. For the strict dialect a name is just a name.
-    fn path_of_key(&self, schema: Option<&Schema>, key: &str) -> Path {
-        let is_path = self.admission.is_lenient() || is_urn(key);
-        let parsed = key.parse::<Path>().ok().filter(|_| is_path);
-        let mut path = parsed.unwrap_or_else(|| Path { attr: AttrPath::of(key), filter: None, sub: None });
+    /// The path which a key of a value object stands for: by the RFC the name of an attribute or of a schema.
+    fn path_of_key(&self, schema: Option<&Schema>, key: &str) -> Result<Path> {
+        let mut path = key.parse().unwrap_or_else(|_| Path { attr: AttrPath::of(key), filter: None, sub: None });
+        let within_schema = path.attr.urn.as_deref().is_some_and(|urn| self.resource_type.schema_by_urn(urn).is_some());
+        let is_name = !within_schema && path.filter.is_none() && path.attr.sub.is_none();
+        if !is_name && !self.admission.allows(Habit::PathAsKey) {
+            return Err(Error::invalid_path(format!("`{path}` is a path: send it as `path`, or its parts as objects")));
+        }
         if let Some(schema) = schema {
             path.attr.urn = Some(schema.id.clone());
         }
-        path
+        Ok(path)
     }
 
     fn apply_at(&mut self, op: Op, path: &Path, value: Option<&Value>) -> Result<()> {
@@ -162,21 +166,13 @@ impl<'a> Draft<'a> {
                     return Err(Error::mutability(format!("`{path}` is read-only")));
                 }
                 Some(sub) => Some(Sub::Known(sub)),
-                None if !self.keeps_unknown(path)? => return Ok(()),
+                None if !self.keeps_unknown(path, name)? => return Ok(()),
                 None => Some(Sub::Unknown(name)),
             },
         };
         self.spend(extension, attribute, path)?;
         let edit = Edit { admission: self.admission, attribute, sub, path, op, value, budget: &self.budget };
-        let immutable = attribute.mutability == Mutability::Immutable;
-        edit_at(&mut self.attributes, extension, &attribute.name, |current| {
-            let assigned = if immutable { current.clone() } else { None };
-            let next = edit.apply(current)?;
-            if assigned.is_some() && assigned != next {
-                return Err(Error::mutability(format!("`{path}` is immutable and has a value already")));
-            }
-            Ok(next)
-        })
+        edit_at(&mut self.attributes, extension, &attribute.name, |current| edit.apply(current))
     }
 
     /// Counts what the filter of `path` is about to compare, so that no request of a legal size keeps a processor busy
@@ -199,7 +195,7 @@ impl<'a> Draft<'a> {
         path: &Path,
         value: Option<&Value>,
     ) -> Result<()> {
-        if !self.keeps_unknown(path)? {
+        if !self.keeps_unknown(path, name)? || !self.keeps_unknown(path, sub.unwrap_or(name))? {
             return Ok(());
         }
         if path.filter.is_some() {
@@ -207,6 +203,7 @@ impl<'a> Draft<'a> {
                 "`{path}` selects values of an attribute which is in no schema of this service; send the attribute whole"
             )));
         }
+        self.refuse_deep(path, name)?;
         let extension = extension.map(|urn| name_in(&self.attributes, urn));
         let name = match &extension {
             None => name_in(&self.attributes, name),
@@ -222,9 +219,23 @@ impl<'a> Draft<'a> {
         })
     }
 
+    /// `name.given.first` is no attribute of that name, unless it is there: it goes into one which has no such depth.
+    fn refuse_deep(&self, path: &Path, name: &str) -> Result<()> {
+        let Some((outer, _)) = name.split_once('.') else { return Ok(()) };
+        let outer = AttrPath { name: outer.to_owned(), sub: None, ..path.attr.clone() };
+        let is_known = !is_urn(name) && self.resource_type.resolve(&outer).is_some();
+        if is_known && !self.attributes.keys().any(|key| key.eq_ignore_ascii_case(name)) {
+            return Err(Error::invalid_path(format!("`{path}` has more than one level of sub-attributes")));
+        }
+        Ok(())
+    }
+
     /// Is an attribute that no schema knows to be kept? Not if the policy drops it; refused if the policy says so.
-    fn keeps_unknown(&self, path: &Path) -> Result<bool> {
+    fn keeps_unknown(&self, path: &Path, name: &str) -> Result<bool> {
         match self.admission.unknown_attributes {
+            _ if !(is_attribute_name(name) || is_urn(name) || self.admission.allows(Habit::FreeName)) => {
+                Err(Error::invalid_path(format!("`{path}` is not the name of an attribute (RFC 7643 §2.1)")))
+            }
             UnknownAttributes::Keep => Ok(true),
             UnknownAttributes::Ignore => Ok(false),
             UnknownAttributes::Reject => Err(Error::invalid_path(format!(

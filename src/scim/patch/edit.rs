@@ -8,10 +8,10 @@ use super::{Op, budget::Budget};
 use crate::scim::{
     error::{Error, Result},
     filter::{self, Filter, Literal, Lookup, matches_value},
-    lenient,
+    lenient::{self, Habit},
     path::Path,
-    resource::{Admission, Place, check_count, fold, is_primary, raw},
-    schema::{Attribute, Kind},
+    resource::{Admission, Place, check_count, fold, has_all_of, is_primary, raw, same},
+    schema::{Attribute, Kind, Mutability},
 };
 
 /// One operation on one attribute of a schema. It takes the attribute's value and gives the next one; `None` means
@@ -172,7 +172,7 @@ impl Edit<'_> {
         }
     }
 
-    /// Entra ID names the values to remove in `value`; a value goes if it has all that is said of one of them.
+    /// [`Habit::RemoveWithValue`]: a value goes if it has all that is said of one of those sent.
     fn without(&self, current: Vec<Value>, value: &Value) -> Result<Vec<Value>> {
         let unwanted = self.admission.values(self.attribute, value.clone(), self.place())?;
         let mut by_value: HashMap<Option<String>, Vec<(&Value, usize)>> = HashMap::new();
@@ -217,7 +217,7 @@ impl Edit<'_> {
                 primaries.push(at);
             }
             match (&mut current[at], value) {
-                (Value::Object(held), Value::Object(value)) => self.take_over(held, value),
+                (Value::Object(held), Value::Object(value)) => self.take_over(held, value)?,
                 (held, value) => *held = value,
             }
         }
@@ -227,12 +227,25 @@ impl Edit<'_> {
     }
 
     /// Takes over what is said of a value, but for what is there already, in another case perhaps.
-    fn take_over(&self, held: &mut Map<String, Value>, said: Map<String, Value>) {
+    fn take_over(&self, held: &mut Map<String, Value>, said: Map<String, Value>) -> Result<()> {
         for (name, value) in said {
             let sub = self.attribute.sub(&name);
             if !held.get(&name).is_some_and(|held| same(sub, held, &value)) {
+                self.refuse_change(held, &name, Some(&value))?;
                 held.insert(name, value);
             }
+        }
+        Ok(())
+    }
+
+    /// A value may come and go, but not change in what is immutable of it.
+    fn refuse_change(&self, element: &Map<String, Value>, name: &str, next: Option<&Value>) -> Result<()> {
+        let sub = self.attribute.sub(name).filter(|sub| sub.mutability == Mutability::Immutable);
+        match (sub, element.get(name)) {
+            (Some(sub), Some(held)) if !next.is_some_and(|next| same(Some(sub), held, next)) => Err(Error::mutability(
+                format!("`{}.{name}` is immutable; remove the value and add another", self.attribute.name),
+            )),
+            _ => Ok(()),
         }
     }
 
@@ -240,14 +253,17 @@ impl Edit<'_> {
     fn selected(&self, mut current: Vec<Value>, filter: Option<&Filter>) -> Result<Option<Value>> {
         if let Some(filter) = filter {
             // A misspelt name must not pass for "nothing matches".
-            filter::check(filter, Lookup::Values(self.attribute))?;
+            filter::check(filter, Lookup::Values(self.attribute), self.admission.dialect)?;
         }
         let selects = |element: &Value| filter.is_none_or(|filter| matches_value(filter, self.attribute, element));
         if (self.op, self.sub.is_none()) == (Op::Remove, true) {
+            let before = current.len();
             current.retain(|element| !selects(element));
+            self.refuse_nothing(filter, before - current.len())?;
             return Ok(in_array(current));
         }
         let selected: Vec<usize> = (0..current.len()).filter(|at| selects(&current[*at])).collect();
+        self.refuse_nothing(filter, selected.len())?;
         let touched = match self.sub {
             Some(sub) => self.assign_sub(&mut current, selected, filter, sub)?,
             None => self.assign_whole(&mut current, selected)?,
@@ -271,8 +287,11 @@ impl Edit<'_> {
                 for at in selected.into_iter().rev() {
                     let Value::Object(element) = &mut current[at] else { continue };
                     let name = sub.name_in(element);
+                    self.refuse_change(element, &name, None)?;
                     let removed = element.shift_remove(&name).is_some();
-                    if element.is_empty() || (removed && self.admission.is_lenient() && lenient::is_husk(element)) {
+                    if element.is_empty()
+                        || (removed && lenient::is_husk(element) && self.admission.allows(Habit::NoHusk))
+                    {
                         current.remove(at);
                     }
                 }
@@ -293,7 +312,9 @@ impl Edit<'_> {
                 self.budget.copies(selected.len(), &value)?;
                 for at in &selected {
                     if let Value::Object(element) = &mut current[*at] {
-                        element.insert(sub.name_in(element), value.clone());
+                        let name = sub.name_in(element);
+                        self.refuse_change(element, &name, Some(&value))?;
+                        element.insert(name, value.clone());
                     }
                 }
                 Ok(selected)
@@ -306,7 +327,7 @@ impl Edit<'_> {
     fn assign_whole(&self, current: &mut Vec<Value>, selected: Vec<usize>) -> Result<Vec<usize>> {
         let (Some(first), value) = (selected.first().copied(), self.value()?) else { return Err(self.no_target()) };
         let sent = match value {
-            Value::Array(one) if one.len() == 1 && self.admission.is_lenient() => &one[0],
+            Value::Array(one) if one.len() == 1 && self.admission.allows(Habit::ListedValue) => &one[0],
             sent => sent,
         };
         match (self.op, self.admission.element(self.attribute, sent.clone(), self.place())?) {
@@ -315,7 +336,7 @@ impl Edit<'_> {
                 self.budget.copies(selected.len(), &value)?;
                 for at in &selected {
                     if let (Value::Object(element), Value::Object(value)) = (&mut current[*at], &value) {
-                        element.extend(value.clone());
+                        self.take_over(element, value.clone())?;
                     }
                 }
                 Ok(selected)
@@ -334,19 +355,26 @@ impl Edit<'_> {
         }
     }
 
-    /// The value that a filter describes, with `sub` on top.
-    ///
-    /// NB: RFC 7644 §3.5.2.3 wants `noTarget`. Entra ID writes `emails[type eq "work"].value` whether or not there is
-    /// such an address, and gives up on the user if it is refused. A filter which names the `value` means one that exists.
+    /// [`Habit::ValueFromFilter`]: the value that a filter describes, with `sub` on top. A filter which names the
+    /// `value` means one that exists.
     fn created(&self, filter: Option<&Filter>, sub: Sub<'_>, value: Value) -> Result<Value> {
         let mut described = Map::new();
-        let describes =
-            self.admission.is_lenient() && filter.is_none_or(|filter| describe(filter, self.attribute, &mut described));
+        let describes = self.admission.allows(Habit::ValueFromFilter)
+            && filter.is_none_or(|filter| describe(filter, self.attribute, &mut described));
         if !describes || described.contains_key("value") || described.contains_key(sub.name()) {
             return Err(self.no_target());
         }
         described.insert(sub.name().to_owned(), value);
         self.admission.element(self.attribute, Value::Object(described), self.place())?.ok_or_else(|| self.no_target())
+    }
+
+    /// A `remove` is to select something, but for [`Habit::RemoveOfNothing`].
+    fn refuse_nothing(&self, filter: Option<&Filter>, selected: usize) -> Result<()> {
+        if (self.op, selected) == (Op::Remove, 0) && filter.is_some() && !self.admission.allows(Habit::RemoveOfNothing)
+        {
+            return Err(self.no_target());
+        }
+        Ok(())
     }
 
     fn no_target(&self) -> Error {
@@ -357,7 +385,7 @@ impl Edit<'_> {
     fn settle_primary(&self, values: &mut [Value], touched: &[usize]) -> Result<()> {
         let mut primaries = touched.iter().copied().filter(|at| is_primary(&values[*at]));
         let Some(first) = primaries.next() else { return Ok(()) };
-        if primaries.next().is_some() && !self.admission.is_lenient() {
+        if primaries.next().is_some() {
             return Err(Error::invalid_value(format!("`{}` makes more than one value primary", self.path)));
         }
         for (at, value) in values.iter_mut().enumerate() {
@@ -537,31 +565,6 @@ fn part(attribute: &Attribute, value: &Value, name: &str) -> Option<String> {
     let text = value.get(name)?.as_str()?;
     let ignores_case = attribute.sub(name).is_some_and(Attribute::ignores_case);
     Some(if ignores_case { fold(text) } else { text.to_owned() })
-}
-
-/// Is it the same to the schema, which may ignore case? What is in no schema is compared as it is.
-fn same(attribute: Option<&Attribute>, one: &Value, other: &Value) -> bool {
-    match (one, other) {
-        (Value::String(one), Value::String(other)) if attribute.is_some_and(Attribute::ignores_case) => {
-            let ascii = one.is_ascii() && other.is_ascii();
-            if ascii { one.eq_ignore_ascii_case(other) } else { fold(one) == fold(other) }
-        }
-        (Value::Object(held), Value::Object(wanted)) => held.len() == wanted.len() && has_all_of(attribute, one, other),
-        (Value::Array(one), Value::Array(other)) => {
-            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(attribute, one, other))
-        }
-        _ => one == other,
-    }
-}
-
-fn has_all_of(attribute: Option<&Attribute>, element: &Value, wanted: &Value) -> bool {
-    match (element, wanted) {
-        (Value::Object(element), Value::Object(wanted)) => wanted.iter().all(|(name, value)| {
-            let sub = attribute.and_then(|attribute| attribute.sub(name));
-            element.get(name).is_some_and(|held| same(sub, held, value))
-        }),
-        _ => same(attribute, element, wanted),
-    }
 }
 
 /// The name under which `holder` has an attribute, in whatever case it was written first.

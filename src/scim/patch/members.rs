@@ -56,8 +56,9 @@ impl MembersDelta {
 
     /// Adds one operation whose path is `members`.
     ///
-    /// By RFC 7644 §3.5.2.2 `remove` without a `value` takes all members away. Entra ID sends a `value` and means
-    /// just those. Whether `value` is there decides, and nothing else: not that it is empty, nor that it matches none.
+    /// By RFC 7644 §3.5.2.2 `remove` without a `value` takes all members away; with one, just those
+    /// ([`Habit::RemoveWithValue`](crate::scim::lenient::Habit::RemoveWithValue)). Whether `value` is there decides, and
+    /// nothing else: not that it is empty, nor that it matches none.
     pub(super) fn apply(&mut self, op: Op, path: &Path, value: Option<&Value>, admission: Admission) -> Result<()> {
         let filter = path.filter.as_ref();
         if let Some(sub) = path.sub.as_ref().or(path.attr.sub.as_ref()) {

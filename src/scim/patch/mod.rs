@@ -2,10 +2,10 @@
 //!
 //! Each operation ends as applied, as a proven no-op, or as an error which refuses the whole request; there is no
 //! fourth way. Lives here: the request, and what becomes of a resource by it. `draft` finds what an operation is
-//! aimed at, `edit` changes one attribute, `budget` bounds what that may cost, `members` collects what happens to a group's members, which are rows.
-//! Not here: storing it, saying so (`provision`).
+//! aimed at, `edit` changes one attribute, `budget` bounds what that may cost, `members` collects what happens to a
+//! group's members, which are rows. Not here: storing it, saying so (`provision`).
 //!
-//! NB: a `remove` whose filter matches nothing succeeds: IdPs repeat themselves, and what they want gone is gone.
+//! What it makes of requests which are not quite those of the RFC stands in [`super::lenient`].
 
 mod budget;
 mod draft;
@@ -23,7 +23,7 @@ pub use members::MembersDelta;
 
 use super::{
     error::{Error, Result},
-    lenient,
+    lenient::Habit,
     limits::MAX_OPERATIONS,
     path::Path,
     resource::{Admission, Resource, is_password, is_urn},
@@ -86,7 +86,7 @@ pub fn parse(body: Value, admission: &Admission) -> Result<Vec<Operation>> {
     }
     let declared =
         schemas.as_ref().and_then(Value::as_array).is_some_and(|urns| urns.iter().any(|u| u == PATCH_OP_URN));
-    if !declared && !admission.is_lenient() {
+    if !declared && !admission.allows(Habit::OtherPatchSchema) {
         return Err(Error::invalid_syntax(format!("`schemas` must contain `{PATCH_OP_URN}`")));
     }
     let Some(Value::Array(operations)) = operations else {
@@ -119,6 +119,11 @@ impl Operation {
             }
         }
         let op = op.ok_or_else(|| Error::invalid_syntax("An operation needs `op`: add, remove or replace"))?;
+        if op == Op::Remove && value.is_some() && !admission.allows(Habit::RemoveWithValue) {
+            return Err(Error::invalid_value(
+                "`remove` takes no `value`: select by a filter what is to go, as in `emails[value eq \"...\"]`",
+            ));
+        }
         if let (None, Some(Value::Object(attributes))) = (&path, &mut value) {
             attributes.retain(|name, _| !is_password(name));
         }
@@ -130,13 +135,10 @@ impl Op {
     fn parse(written: &Value, admission: Admission) -> Result<Self> {
         let unknown = || Error::invalid_syntax(format!("`op` must be add, remove or replace, and not {written}"));
         let word = written.as_str().ok_or_else(unknown)?;
-        let word = if admission.is_lenient() { lenient::operation_name(word) } else { word.to_owned() };
-        match word.as_str() {
-            "add" => Ok(Op::Add),
-            "remove" => Ok(Op::Remove),
-            "replace" => Ok(Op::Replace),
-            _ => Err(unknown()),
-        }
+        let ops = [("add", Op::Add), ("remove", Op::Remove), ("replace", Op::Replace)];
+        let capitals = admission.allows(Habit::CapitalOperation);
+        let is = |name: &str| name == word || (capitals && name.eq_ignore_ascii_case(word));
+        ops.into_iter().find(|(name, _)| is(name)).map(|(_, op)| op).ok_or_else(unknown)
     }
 }
 

@@ -161,7 +161,10 @@ impl User {
             Step::AddEmails(emails) => emails.iter().for_each(|email| self.add(email)),
             Step::ReplaceEmails(emails) => self.emails.clone_from(emails),
             Step::RemoveEmails => self.emails.clear(),
-            Step::RemoveEmailsOf(kind) => self.emails.retain(|email| !email.is(kind)),
+            Step::RemoveEmailsOf(kind) => {
+                self.found(kind)?;
+                self.emails.retain(|email| !email.is(kind));
+            }
             Step::SetValueOf(kind, text) => {
                 for at in self.found(kind)? {
                     self.emails[at].value = Some(text.clone());
@@ -183,6 +186,7 @@ impl User {
                 }
             }
             Step::RemoveValueOf(kind) => {
+                self.found(kind)?;
                 self.emails.iter_mut().filter(|email| email.is(kind)).for_each(|email| email.value = None);
             }
         }

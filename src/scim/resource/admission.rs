@@ -5,11 +5,12 @@ use std::{collections::HashSet, fmt};
 use serde_json::{Map, Value};
 use uuid::{Uuid, fmt::Hyphenated};
 
-use super::{Admission, Member, MemberKind, UnknownAttributes, is_client_writable, is_password, is_primary};
+use super::{Admission, Member, MemberKind, UnknownAttributes, is_client_writable, is_password, is_primary, is_urn};
 use crate::scim::{
     error::{Error, Result},
-    lenient::{self, Dialect},
+    lenient::{self, Habit},
     limits::{MAX_ATTRIBUTES, MAX_MEMBERS, MAX_VALUES},
+    path::is_attribute_name,
     schema::{self, Attribute, Kind, Mutability, Schema},
 };
 
@@ -44,8 +45,8 @@ impl fmt::Display for Place<'_> {
 }
 
 impl Admission {
-    pub(in crate::scim) const fn is_lenient(self) -> bool {
-        matches!(self.dialect, Dialect::Lenient)
+    pub(in crate::scim) const fn allows(self, habit: Habit) -> bool {
+        self.dialect.allows(habit)
     }
 
     /// Admits all of an attribute. `None` means unassigned.
@@ -63,8 +64,7 @@ impl Admission {
         let items = match value {
             Value::Null => Vec::new(),
             Value::Array(items) => items,
-            // Entra ID sends the single value of a single-valued mapping without its array.
-            one if self.is_lenient() => vec![one],
+            one if self.allows(Habit::BareValue) => vec![one],
             _ => return Err(Error::invalid_value(format!("`{place}` must be an array"))),
         };
         check_count(items.len(), place)?;
@@ -89,7 +89,7 @@ impl Admission {
                 Ok((!complex.is_empty()).then_some(Value::Object(complex)))
             }
             (kind, value) => {
-                let value = if self.is_lenient() { lenient::simple(kind, value) } else { value };
+                let value = lenient::simple(self.dialect, kind, value);
                 check_type(kind, &value, place)?;
                 Ok(Some(value))
             }
@@ -100,7 +100,7 @@ impl Admission {
         let mismatch = || Error::invalid_value(format!("`{place}` must be an object"));
         let incoming = match value {
             Value::Object(object) => object,
-            Value::String(text) if self.is_lenient() => {
+            Value::String(text) if self.allows(Habit::ComplexAsText) => {
                 lenient::complex_from_text(attribute, text).ok_or_else(mismatch)?
             }
             _ => return Err(mismatch()),
@@ -152,6 +152,9 @@ impl Admission {
         place: Place<'_>,
     ) -> Result<()> {
         match self.unknown_attributes {
+            _ if !(is_attribute_name(key) || is_urn(key) || self.allows(Habit::FreeName)) => {
+                Err(Error::invalid_syntax(format!("`{place}` is not the name of an attribute (RFC 7643 §2.1)")))
+            }
             UnknownAttributes::Ignore => Ok(()),
             UnknownAttributes::Reject => Err(Error::invalid_value(format!(
                 "`{place}` is in no schema of this service; remove it from the attribute mapping"
@@ -164,11 +167,8 @@ impl Admission {
     }
 
     /// May the client write this sub-attribute?
-    ///
-    /// NB: the lenient dialect lets it write read-only ones, because Okta and Entra ID map the name of a manager onto
-    /// `manager.displayName` and repeat the change for ever if it does not stay.
     pub(in crate::scim) fn may_write(self, sub: &Attribute) -> bool {
-        is_client_writable(sub) || (self.is_lenient() && sub.mutability == Mutability::ReadOnly)
+        is_client_writable(sub) || (sub.mutability == Mutability::ReadOnly && self.allows(Habit::ReadOnlySubAttribute))
     }
 
     /// At most one value is the primary one (RFC 7643 §2.4).
@@ -184,7 +184,7 @@ impl Admission {
         let items = match value {
             Value::Null => return Ok(None),
             Value::Array(items) => items,
-            one if self.is_lenient() => vec![one],
+            one if self.allows(Habit::BareValue) => vec![one],
             _ => return Err(Error::invalid_value("`members` must be an array")),
         };
         if items.len() > MAX_MEMBERS {
@@ -204,7 +204,7 @@ impl Admission {
     fn member(self, item: Value) -> Result<Member, &'static str> {
         let object = match item {
             Value::Object(object) => object,
-            Value::String(value) if self.is_lenient() && !value.trim().is_empty() => {
+            Value::String(value) if self.allows(Habit::BareMember) && !value.trim().is_empty() => {
                 return Ok(Member { value: member_value(&value), kind: None });
             }
             _ => return Err("must be an object with the `id` of a user or group as `value`"),
@@ -216,7 +216,9 @@ impl Admission {
                 ("type", Value::String(word)) if word.eq_ignore_ascii_case("User") => kind = Some(MemberKind::User),
                 ("type", Value::String(word)) if word.eq_ignore_ascii_case("Group") => kind = Some(MemberKind::Group),
                 ("type", Value::Null) => {}
-                ("type", _) if !self.is_lenient() => return Err("has a `type` which is neither `User` nor `Group`"),
+                ("type", _) if !self.allows(Habit::MemberType) => {
+                    return Err("has a `type` which is neither `User` nor `Group`");
+                }
                 _ => {}
             }
         }

@@ -1,9 +1,12 @@
 //! A resource as it is kept (RFC 7643 §2-3): what the client wrote, admitted by its schema.
 //!
 //! Lives here: the door. After it, names are canonical, types are checked, and what the client may not write is gone.
-//! `admission` knows what each value must be. The habits of IdPs which it forgives are named in [`super::lenient`].
+//! `admission` knows what each value must be, `immutable` what may not change any more, `same` which values are one. The
+//! habits of IdPs which it forgives are named in [`super::lenient`].
 
 mod admission;
+mod immutable;
+mod same;
 
 #[cfg(test)]
 mod tests;
@@ -14,10 +17,12 @@ use unicode_normalization::UnicodeNormalization as _;
 
 use admission::assign;
 pub(super) use admission::{Place, check_count, member_value, raw};
+pub use immutable::{check_immutable, keep_immutable};
+pub(super) use same::{has_all_of, same};
 
 use super::{
     error::{Error, Result},
-    lenient::Dialect,
+    lenient::{Dialect, Habit},
     limits::{MAX_ATTRIBUTES, MAX_KEY_BYTES, MAX_RESOURCE_BYTES},
     schema::{self, Attribute, GROUP_URN, Mutability, ResourceType, Returned, USER_URN},
 };
@@ -106,9 +111,10 @@ pub fn admit(resource_type: &ResourceType, incoming: Value, admission: &Admissio
             admission.unknown(&mut resource.0, &key, value, Place::top(&key))?;
         }
     }
-    match admission.dialect {
-        Dialect::Strict => check_schemas(resource_type, schemas.as_ref())?,
-        Dialect::Lenient => check_kind(resource_type, schemas.as_ref())?,
+    if admission.allows(Habit::OtherSchemas) {
+        check_kind(resource_type, schemas.as_ref())?;
+    } else {
+        check_schemas(resource_type, schemas.as_ref())?;
     }
     finish(resource_type, &mut resource)?;
     Ok(Admitted { resource, members })
@@ -118,19 +124,20 @@ pub fn admit(resource_type: &ResourceType, incoming: Value, admission: &Admissio
 /// are kept, and a missing `active` becomes `true`. [`admit`] and PATCH end with it; whoever changes a resource after
 /// them asks again.
 ///
-/// Any fault is `invalidValue`, with the name of the attribute.
+/// What an extension or a complex attribute requires must be there where that is (RFC 7643 §7). Any fault is
+/// `invalidValue`, with the name of the attribute.
 pub fn finish(resource_type: &ResourceType, resource: &mut Resource) -> Result<()> {
-    for attribute in resource_type.schema.attributes.iter().filter(|a| a.required && is_client_writable(a)) {
-        let blank = match resource.0.get(&attribute.name) {
-            None => true,
-            Some(Value::String(text)) => text.trim().is_empty(),
-            Some(_) => false,
-        };
-        if blank {
-            return Err(Error::invalid_value(format!(
-                "`{}` is required for a {} and must not be blank",
-                attribute.name, resource_type.name
-            )));
+    let whole = format!("for a {}", resource_type.name);
+    check_required(&resource_type.schema.attributes, &resource.0, &whole)?;
+    for extension in &resource_type.extensions {
+        match resource.0.get(&extension.id) {
+            Some(Value::Object(parts)) => {
+                check_required(&extension.attributes, parts, &format!("where `{}` is sent", extension.id))?;
+            }
+            _ if resource_type.required_extensions.contains(&extension.id) => {
+                return Err(Error::invalid_value(format!("`{}` is required {whole}", extension.id)));
+            }
+            _ => {}
         }
     }
     if let Some(user_name) = resource.user_name() {
@@ -154,6 +161,39 @@ pub fn finish(resource_type: &ResourceType, resource: &mut Resource) -> Result<(
         resource.0.insert("active".to_owned(), Value::Bool(true));
     }
     Ok(())
+}
+
+/// Refuses values without what their schema requires; `whose` ends the sentence which says so.
+fn check_required(attributes: &[Attribute], values: &Map<String, Value>, whose: &str) -> Result<()> {
+    for attribute in attributes {
+        let blank = match values.get(&attribute.name) {
+            None => true,
+            Some(Value::String(text)) => text.trim().is_empty(),
+            Some(_) => false,
+        };
+        if blank && attribute.required && is_client_writable(attribute) {
+            return Err(Error::invalid_value(format!(
+                "`{}` is required {whose} and must not be blank",
+                attribute.name
+            )));
+        }
+        if !attribute.sub_attributes.iter().any(|sub| sub.required) {
+            continue;
+        }
+        for parts in elements(values.get(&attribute.name)).iter().filter_map(Value::as_object) {
+            check_required(&attribute.sub_attributes, parts, &format!("in each value of `{}`", attribute.name))?;
+        }
+    }
+    Ok(())
+}
+
+/// The values of an attribute, be it multi-valued or not.
+fn elements(value: Option<&Value>) -> &[Value] {
+    match value {
+        Some(Value::Array(elements)) => elements,
+        Some(one) => std::slice::from_ref(one),
+        None => &[],
+    }
 }
 
 /// What feeds an index must fit into one.
@@ -197,8 +237,7 @@ pub(super) fn size_of(value: &Value) -> usize {
     }
 }
 
-/// RFC 7643 §3: `schemas` names the schemas in use, the core one among them. IdPs leave it out, or add URNs of their
-/// own, so only the strict dialect asks.
+/// RFC 7643 §3: `schemas` names the schemas in use, the core one among them, see [`Habit::OtherSchemas`].
 fn check_schemas(resource_type: &ResourceType, schemas: Option<&Value>) -> Result<()> {
     let core = &resource_type.schema.id;
     let known = |urn: &str| {

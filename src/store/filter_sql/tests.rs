@@ -3,11 +3,11 @@ use std::fmt::Write as _;
 use insta::assert_snapshot;
 
 use super::*;
-use crate::scim::filter::parse;
+use crate::scim::{filter::parse, lenient::Dialect};
 
 /// The SQL, the parameters, and whether an index serves it.
 fn sql_of(resource_type: &ResourceType, filter: &str) -> String {
-    match compile(Some(&parse(filter).unwrap()), resource_type, 2) {
+    match compile(Some(&parse(filter, Dialect::Lenient).unwrap()), resource_type, Dialect::Lenient, 2) {
         Err(refused) => refused.detail,
         Ok(Condition { mut sql, params, indexed }) => {
             for param in params {
