@@ -1,6 +1,6 @@
 //! What an IdP does to groups and to their members (RFC 7644 §3.3-3.6).
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -10,7 +10,7 @@ use crate::{
     model::{
         GroupId, Scope,
         document::Document,
-        group::{Group, Member, MemberKind},
+        group::Group,
         policy::{GroupNames, OnDelete},
     },
     scim::{
@@ -25,11 +25,13 @@ use crate::{
         groups::{self, GroupRow},
         json::JsonText,
         list::FIRST_PARAM,
-        members,
+        members::{self, Outcome, Rules},
         outbox::Origin,
         tx::RealmTx,
     },
 };
+
+const RING: &str = "members: a group can be a member neither of itself nor of a group which it contains";
 
 /// Where the answer's members come from: the URLs which the ids of users and groups are appended to, or nowhere.
 #[derive(Debug, Clone, Copy)]
@@ -46,9 +48,7 @@ pub async fn create(store: &Store, scope: &Scope, incoming: Value, urls: Option<
     let row = row_of(scope, &admitted.resource);
     let (resource, delta, row) = (&admitted.resource, &delta, &row);
     transaction(store, scope, |mut tx| async move {
-        let origin = Origin::of(scope);
-        let members = known(&mut tx, delta).await?;
-        groups::insert(&mut tx, id, row, &origin).await.map_err(|e| named(e, resource))?;
+        groups::insert(&mut tx, id, row, &Origin::of(scope)).await.map_err(|e| named(e, resource))?;
         let mut document = Document {
             id: id.0,
             version: 1,
@@ -56,10 +56,9 @@ pub async fn create(store: &Store, scope: &Scope, incoming: Value, urls: Option<
             updated_at: scope.at,
             attributes: row.attributes.0.clone(),
         };
-        if !members.is_empty()
-            && let Some((version, at)) = members::add(&mut tx, id, &members, &origin).await?
-        {
-            (document.version, document.updated_at) = (version, at);
+        if !delta.add.is_empty() {
+            // Nobody sees the group yet, so nobody can put it into another one.
+            move_members(&mut tx, scope, &mut document, delta, Nesting::Safe, urls.is_none()).await?;
         }
         with_members(tx, document, urls).await
     })
@@ -135,11 +134,19 @@ pub async fn delete(store: &Store, scope: &Scope, id: &str, if_match: IfMatch<'_
     let group_id = parse(id)?;
     let keep = scope.realm.policy.on_delete == OnDelete::Tombstone;
     transaction(store, scope, |mut tx| async move {
-        let document = groups::lock(&mut tx, group_id).await?.ok_or_else(|| not_found(id))?;
+        let document = groups::lock_to_delete(&mut tx, group_id).await?.ok_or_else(|| not_found(id))?;
         if_match.check(document.version)?;
         Ok(groups::delete(tx, group_id, keep, &Origin::of(scope)).await?)
     })
     .await
+}
+
+/// Whether a group can become a member without a look at what others do at this moment.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Nesting {
+    /// No: two groups which are put into each other at once would not see each other.
+    Unsafe,
+    Safe,
 }
 
 /// Changes a group and its membership under its lock. What makes no difference writes nothing, so the version stays.
@@ -152,16 +159,27 @@ async fn change(
     to: impl Fn(&Resource) -> Result<(Resource, MembersDelta)> + Sync,
 ) -> Result<Group> {
     let (group_id, to) = (parse(id)?, &to);
-    transaction(store, scope, |mut tx| async move {
-        let mut document = groups::lock(&mut tx, group_id).await?.ok_or_else(|| not_found(id))?;
-        if_match.check(document.version)?;
-        let before = document.resource().ok_or(Error::Damaged(group_id.0))?;
-        let (after, delta) = to(&before)?;
-        write(&mut tx, scope, &mut document, &before, &after).await?;
-        move_members(&mut tx, scope, &mut document, &delta).await?;
-        with_members(tx, document, urls).await
-    })
-    .await
+    let attempt = |nesting| {
+        transaction(store, scope, move |mut tx| async move {
+            if nesting == Nesting::Safe {
+                members::hold_realm(&mut tx).await?;
+            }
+            let mut document = groups::lock(&mut tx, group_id).await?.ok_or_else(|| not_found(id))?;
+            if_match.check(document.version)?;
+            let before = document.resource().ok_or(Error::Damaged(group_id.0))?;
+            let (after, delta) = to(&before)?;
+            let last = urls.is_none() && before == after;
+            if !delta.is_empty() && !move_members(&mut tx, scope, &mut document, &delta, nesting, last).await? {
+                return Ok(None);
+            }
+            write(&mut tx, scope, &mut document, &before, &after).await?;
+            with_members(tx, document, urls).await.map(Some)
+        })
+    };
+    match attempt(Nesting::Unsafe).await? {
+        Some(group) => Ok(group),
+        None => attempt(Nesting::Safe).await?.ok_or_else(|| invalid(RING)),
+    }
 }
 
 async fn write(
@@ -184,45 +202,26 @@ async fn write(
     Ok(())
 }
 
-/// Members go before members come, so that a member who is replaced by itself does neither.
-async fn move_members(tx: &mut RealmTx, scope: &Scope, document: &mut Document, delta: &MembersDelta) -> Result<()> {
-    let (group, origin) = (GroupId(document.id), Origin::of(scope));
-    let come = known(tx, delta).await?;
-    let nested: Vec<Uuid> = come.iter().filter(|m| m.kind == MemberKind::Group).map(|m| m.id).collect();
-    if !nested.is_empty() && members::closes_cycle(tx, group, &nested).await? {
-        return Err(invalid("a group can be a member neither of itself nor of a group which it contains"));
+/// Says whether it was done: if not, nothing was, because a group is to become a member.
+async fn move_members(
+    tx: &mut RealmTx,
+    scope: &Scope,
+    document: &mut Document,
+    delta: &MembersDelta,
+    nesting: Nesting,
+    last: bool,
+) -> Result<bool> {
+    let rules = Rules { may_wait: false, realm_is_held: nesting == Nesting::Safe };
+    match members::change(tx, GroupId(document.id), delta, rules, &Origin::of(scope), last).await? {
+        Outcome::Done(change) => {
+            if let Some((version, at)) = change {
+                (document.version, document.updated_at) = (version, at);
+            }
+            Ok(true)
+        }
+        Outcome::Unknown(values) => Err(unknown(&values)),
+        Outcome::Barred => Ok(false),
     }
-    let gone = if delta.clear {
-        let stay: Vec<Uuid> = come.iter().map(|m| m.id).collect();
-        members::retain(tx, group, &stay, &origin).await?
-    } else {
-        // What is not a UUID is not a member: nothing to remove.
-        let ids: Vec<Uuid> = delta.remove.iter().filter_map(|id| Uuid::try_parse(id).ok()).collect();
-        if ids.is_empty() { None } else { members::remove(tx, group, &ids, &origin).await? }
-    };
-    let added = if come.is_empty() { None } else { members::add(tx, group, &come, &origin).await? };
-    if let Some((version, at)) = added.or(gone) {
-        (document.version, document.updated_at) = (version, at);
-    }
-    Ok(())
-}
-
-/// The members that are to come, as what the realm knows them; one unknown refuses them all, by name.
-async fn known(tx: &mut RealmTx, delta: &MembersDelta) -> Result<Vec<Member>> {
-    let mut ids = Vec::with_capacity(delta.add.len());
-    for id in delta.add.keys() {
-        ids.push(Uuid::try_parse(id).map_err(|_| unknown(std::iter::once(&**id)))?);
-    }
-    if ids.is_empty() {
-        return Ok(Vec::new());
-    }
-    let known = members::known(tx, &ids).await?;
-    if known.len() < ids.len() {
-        let known: BTreeSet<Uuid> = known.iter().map(|member| member.id).collect();
-        let missing: Vec<String> = ids.iter().filter(|id| !known.contains(id)).map(Uuid::to_string).collect();
-        return Err(unknown(missing.iter().map(String::as_str)));
-    }
-    Ok(known)
 }
 
 /// The group as the answer needs it, once everything before is committed.
@@ -263,11 +262,10 @@ fn invalid(detail: impl Into<String>) -> Error {
 }
 
 /// Names the unknown members, the first few of them.
-fn unknown<'a>(ids: impl Iterator<Item = &'a str>) -> Error {
+fn unknown(values: &[String]) -> Error {
     const SHOWN: usize = 10;
-    let ids: Vec<&str> = ids.take(SHOWN + 1).collect();
-    let more = if ids.len() > SHOWN { ", and more" } else { "" };
-    let shown: Vec<String> = ids.iter().take(SHOWN).map(|id| format!("`{id}`")).collect();
+    let more = if values.len() > SHOWN { ", and more" } else { "" };
+    let shown: Vec<String> = values.iter().take(SHOWN).map(|value| format!("`{value}`")).collect();
     invalid(format!(
         "members: this realm has no user or group {}{more}; nothing was changed. Assign these users to the \
          application first, then push the group again",

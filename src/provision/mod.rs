@@ -76,7 +76,8 @@ pub fn admission(policy: &Policy) -> Admission {
 }
 
 /// Runs `body` with a transaction of the realm, which it commits; if it fails, nothing has happened. If two
-/// transactions wait for each other, the one that Postgres ends begins again.
+/// transactions wait for each other, the one that Postgres ends begins again; so does one which found a row that
+/// another deleted before it could be referred to.
 async fn transaction<T, F>(store: &Store, scope: &Scope, body: impl Fn(RealmTx) -> F) -> Result<T>
 where
     F: Future<Output = Result<T>>,
@@ -84,7 +85,9 @@ where
     let mut tries = 1;
     loop {
         match body(store.begin(scope).await?).await {
-            Err(Error::Store(store::error::Error::Deadlock)) if tries < 5 => tries += 1,
+            Err(Error::Store(store::error::Error::Deadlock | store::error::Error::Dangling(_))) if tries < 5 => {
+                tries += 1;
+            }
             outcome => return outcome,
         }
     }

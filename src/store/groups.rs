@@ -41,7 +41,12 @@ pub const INSERT: &str = "
 pub const FIND: &str = "
     SELECT id, version, created_at, updated_at, attributes FROM groups WHERE realm_id = $1 AND id = $2";
 
+/// Foreign keys still find the group meanwhile, so it can become a member of others.
 const LOCK: &str = "
+    SELECT id, version, created_at, updated_at, attributes FROM groups WHERE realm_id = $1 AND id = $2
+       FOR NO KEY UPDATE";
+
+const LOCK_TO_DELETE: &str = "
     SELECT id, version, created_at, updated_at, attributes FROM groups WHERE realm_id = $1 AND id = $2 FOR UPDATE";
 
 const UPDATE: &str = "
@@ -107,6 +112,11 @@ pub async fn lock(tx: &mut RealmTx, id: GroupId) -> Result<Option<Document>> {
     tx.query(LOCK, &[&id.0]).await?.first().map(document_from).transpose()
 }
 
+/// The group, held against everybody who would write it or refer to it.
+pub async fn lock_to_delete(tx: &mut RealmTx, id: GroupId) -> Result<Option<Document>> {
+    tx.query(LOCK_TO_DELETE, &[&id.0]).await?.first().map(document_from).transpose()
+}
+
 /// Writes a locked group. `previous` are the former values of what changed. Answers version and time of the change.
 pub async fn update(
     tx: &mut RealmTx,
@@ -136,7 +146,7 @@ pub async fn update(
     Ok((row.try_get(0)?, row.try_get(1)?))
 }
 
-/// Deletes a locked group, and commits.
+/// Deletes a group which is locked for that, and commits.
 pub async fn delete(mut tx: RealmTx, id: GroupId, keep_tombstone: bool, origin: &Origin<'_>) -> Result<()> {
     tx.finish(DELETE, &[&id.0, &origin.at, &origin.actor, &origin.request_id, &keep_tombstone]).await.map(|_| ())
 }

@@ -1,59 +1,95 @@
 //! Membership, row by row: what is named comes or goes, and nothing else is touched.
 
 use jiff::Timestamp;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::{error::Result, json::JsonText, outbox::Origin, tx::RealmTx};
-use crate::model::{
-    GroupId,
-    group::{Member, MemberKind},
-};
+use crate::{model::GroupId, scim::patch::MembersDelta};
 
-/// Which of the ids are users or groups of the realm; held against deletion until the transaction ends.
-const KNOWN: &str = "
-    SELECT id, true FROM (SELECT id FROM users WHERE realm_id = $1 AND id = ANY ($2) ORDER BY id FOR KEY SHARE) u
-    UNION ALL
-    SELECT id, false FROM (SELECT id FROM groups WHERE realm_id = $1 AND id = ANY ($2) ORDER BY id FOR KEY SHARE) g";
-
-/// Would any of the groups `$3` lead to group `$2` by way of their own members?
-const CYCLE: &str = "
-    WITH RECURSIVE below (id) AS (
-        SELECT unnest($3::uuid[])
+/// One statement for a whole difference: who is meant, who goes, who comes, the version raised once, an event for each.
+///
+/// `$3` tells that all others go. `$4` to `$6` are the members it names: `value`, the same as an id if it is one, and
+/// whether the member comes or goes. `$7` lets those wait whom nobody knows, `$8` tells that the realm is held. Nothing
+/// is done if a member is unknown, or a group which may not come, and the answer names them.
+///
+/// The planner takes an array for ten elements, and would rather read through a group which it believes to be small
+/// than look ten members up. So it is told nothing: behind `LIMIT` it expects one row, and `found` hides that all of
+/// them are about one group, which leaves the whole primary key as the only good way to a membership.
+const CHANGE: &str = "
+    WITH RECURSIVE named AS (
+        SELECT $2::uuid AS group_id, value, id, comes
+          FROM unnest($4::text[], $5::uuid[], $6::boolean[]) AS t (value, id, comes)
+         LIMIT cardinality($4)),
+    found AS MATERIALIZED (
+        SELECT n.group_id, n.value, n.comes, coalesce(u.id, e.id) AS user_id, g.id AS nested_id,
+               coalesce(u.id, g.id, e.id) AS member_id
+          FROM named n
+          LEFT JOIN LATERAL (SELECT id FROM users WHERE realm_id = $1 AND id = n.id LIMIT 1) u ON true
+          LEFT JOIN LATERAL (SELECT id FROM groups WHERE realm_id = $1 AND id = n.id LIMIT 1) g ON true
+          LEFT JOIN LATERAL (
+              SELECT (array_agg(id))[1] AS id FROM users
+               WHERE $7 AND u.id IS NULL AND g.id IS NULL AND realm_id = $1 AND external_id = n.value
+              HAVING count(*) = 1) e ON true),
+    come AS (SELECT * FROM found WHERE comes AND member_id IS NOT NULL),
+    unknown AS (SELECT value FROM found WHERE comes AND member_id IS NULL AND NOT $7),
+    above (id) AS (
+        SELECT $2::uuid
         UNION
-        SELECT m.nested_id FROM group_members m JOIN below ON m.group_id = below.id
-         WHERE m.realm_id = $1 AND m.nested_id IS NOT NULL)
-    SELECT EXISTS (SELECT FROM below WHERE id = $2)";
-
-/// One statement: the rows, the group's version, and an event for each row that was not there before.
-const ADD: &str = "
-    WITH added AS (
+        SELECT m.group_id
+          FROM above, LATERAL (SELECT group_id FROM group_members
+                                WHERE realm_id = $1 AND nested_id = above.id AND nested_id IS NOT NULL OFFSET 0) m),
+    barred AS (
+        SELECT FROM come
+         WHERE nested_id IS NOT NULL
+           AND CASE WHEN $8 THEN nested_id IN (SELECT id FROM above)
+                    ELSE NOT EXISTS (SELECT FROM group_members m
+                                      WHERE m.realm_id = $1 AND m.group_id = come.group_id
+                                        AND m.member_id = come.nested_id) END),
+    sound AS (SELECT WHERE NOT EXISTS (SELECT FROM unknown) AND NOT EXISTS (SELECT FROM barred)),
+    swept AS (
+        DELETE FROM group_members
+         WHERE $3 AND EXISTS (SELECT FROM sound) AND realm_id = $1 AND group_id = $2
+           AND member_id NOT IN (SELECT member_id FROM come)
+        RETURNING member_id),
+    taken AS (
+        DELETE FROM group_members m USING found f
+         WHERE EXISTS (SELECT FROM sound) AND NOT f.comes AND f.member_id NOT IN (SELECT member_id FROM come)
+           AND m.realm_id = $1 AND m.group_id = f.group_id AND m.member_id = f.member_id
+        RETURNING m.member_id),
+    gone AS (SELECT member_id FROM swept UNION ALL SELECT member_id FROM taken),
+    added AS (
         INSERT INTO group_members (realm_id, group_id, member_id, user_id, nested_id, created_at)
-        SELECT $1, $2, coalesce(u, n), u, n, $5 FROM unnest($3::uuid[], $4::uuid[]) AS t (u, n)
+        SELECT $1, $2, member_id, user_id, nested_id, $9 FROM come WHERE EXISTS (SELECT FROM sound)
         ON CONFLICT DO NOTHING
         RETURNING member_id),
-    grown AS (
-        UPDATE groups SET version = version + 1, updated_at = greatest(updated_at, $5)
-         WHERE realm_id = $1 AND id = $2 AND EXISTS (SELECT FROM added)
+    forgotten AS (
+        DELETE FROM pending_members
+         WHERE $3 AND EXISTS (SELECT FROM sound) AND realm_id = $1 AND group_id = $2
+           AND value NOT IN (SELECT value FROM found WHERE member_id IS NULL)),
+    settled AS (
+        DELETE FROM pending_members p USING found f
+         WHERE NOT $3 AND EXISTS (SELECT FROM sound) AND (NOT f.comes OR f.member_id IS NOT NULL)
+           AND p.realm_id = $1 AND p.group_id = f.group_id AND p.value = f.value),
+    awaited AS (
+        INSERT INTO pending_members (realm_id, group_id, value, created_at)
+        SELECT $1, $2, value, $9 FROM found WHERE comes AND member_id IS NULL AND EXISTS (SELECT FROM sound)
+        ON CONFLICT DO NOTHING),
+    changed AS (
+        UPDATE groups SET version = version + 1, updated_at = greatest(updated_at, $9)
+         WHERE realm_id = $1 AND id = $2 AND (EXISTS (SELECT FROM gone) OR EXISTS (SELECT FROM added))
         RETURNING version, updated_at),
     told AS (
         INSERT INTO outbox (realm_id, event, resource_id, version, member_id, actor, request_id, created_at)
-        SELECT $1, 'dsync.group.user_added', $2, version, member_id, $6, $7, $5 FROM added, grown)
-    SELECT version, updated_at FROM grown";
-
-const REMOVE: &str = "
-    WITH removed AS (
-        DELETE FROM group_members
-         WHERE realm_id = $1 AND group_id = $2
-           AND CASE WHEN $4 THEN member_id <> ALL ($3::uuid[]) ELSE member_id = ANY ($3::uuid[]) END
-        RETURNING member_id),
-    shrunk AS (
-        UPDATE groups SET version = version + 1, updated_at = greatest(updated_at, $5)
-         WHERE realm_id = $1 AND id = $2 AND EXISTS (SELECT FROM removed)
-        RETURNING version, updated_at),
-    told AS (
-        INSERT INTO outbox (realm_id, event, resource_id, version, member_id, actor, request_id, created_at)
-        SELECT $1, 'dsync.group.user_removed', $2, version, member_id, $6, $7, $5 FROM removed, shrunk)
-    SELECT version, updated_at FROM shrunk";
+        SELECT $1, event, $2, version, member_id, $10, $11, $9
+          FROM (SELECT 'dsync.group.user_removed' AS event, member_id FROM gone
+                UNION ALL
+                SELECT 'dsync.group.user_added', member_id FROM added) moved, changed)
+    SELECT version, updated_at, NULL AS unknown FROM changed
+    UNION ALL
+    (SELECT NULL, NULL, value FROM unknown LIMIT 11)
+    UNION ALL
+    (SELECT NULL, NULL, NULL FROM barred LIMIT 1)";
 
 /// `members` as the JSON text of an answer; `$3` and `$4` are the URLs which ids of users and groups are appended to.
 const LIST: &str = "
@@ -69,67 +105,65 @@ const LIST: &str = "
      WHERE m.realm_id = $1 AND m.group_id = ANY ($2)
      GROUP BY m.group_id";
 
-/// Which members of `ids` the realm knows, and as what.
-pub async fn known(tx: &mut RealmTx, ids: &[Uuid]) -> Result<Vec<Member>> {
-    tx.query(KNOWN, &[&ids])
-        .await?
-        .iter()
-        .map(|row| {
-            let kind = if row.try_get(1)? { MemberKind::User } else { MemberKind::Group };
-            Ok(Member { id: row.try_get(0)?, kind })
-        })
-        .collect()
+/// What came of a change of membership.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Version and time of the group after it, if anybody came or went.
+    Done(Option<(i64, Timestamp)>),
+    /// Nothing is done: these, the first few of them, are neither users nor groups of the realm.
+    Unknown(Vec<String>),
+    /// Nothing is done: a group may come only while the realm is held, and if it is, the group would contain itself.
+    Barred,
 }
 
-/// Would the group contain itself, if `nested` became members of it?
-pub async fn closes_cycle(tx: &mut RealmTx, group: GroupId, nested: &[Uuid]) -> Result<bool> {
-    tx.query(CYCLE, &[&group.0, &nested]).await?.first().map_or(Ok(false), |row| Ok(row.try_get(0)?))
+/// Under which rules members come.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules {
+    /// Those whom the realm does not know are kept until they arrive, instead of refusing all.
+    pub may_wait: bool,
+    /// The realm is held, see [`hold_realm`].
+    pub realm_is_held: bool,
 }
 
-/// Adds `members` to a locked group. Answers version and time, if any of them was not in it before.
-pub async fn add(
+/// Lets one transaction at a time nest groups in this realm, so that two which are each put into the other do not both
+/// succeed; nor does a user arrive unseen meanwhile, see [`join`]. To be taken before any other lock.
+pub async fn hold_realm(tx: &mut RealmTx) -> Result<()> {
+    tx.query("SELECT FROM realms WHERE id = $1 FOR NO KEY UPDATE", &[]).await.map(|_| ())
+}
+
+/// Does what `delta` says to the members of a locked group, all of it or nothing; and commits, if it is the `last`
+/// statement.
+pub async fn change(
     tx: &mut RealmTx,
     group: GroupId,
-    members: &[Member],
+    delta: &MembersDelta,
+    rules: Rules,
     origin: &Origin<'_>,
-) -> Result<Option<(i64, Timestamp)>> {
-    let of = |wanted: MemberKind| -> Vec<Option<Uuid>> {
-        members.iter().map(|member| (member.kind == wanted).then_some(member.id)).collect()
-    };
-    let (users, nested) = (of(MemberKind::User), of(MemberKind::Group));
-    let rows = tx.query(ADD, &[&group.0, &users, &nested, &origin.at, &origin.actor, &origin.request_id]).await?;
-    rows.first().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).transpose()
-}
-
-/// Removes those of `ids` from a locked group. Answers version and time, if any of them was in it.
-pub async fn remove(
-    tx: &mut RealmTx,
-    group: GroupId,
-    ids: &[Uuid],
-    origin: &Origin<'_>,
-) -> Result<Option<(i64, Timestamp)>> {
-    take(tx, group, ids, false, origin).await
-}
-
-/// Removes all but those of `ids`, which may be none, from a locked group.
-pub async fn retain(
-    tx: &mut RealmTx,
-    group: GroupId,
-    ids: &[Uuid],
-    origin: &Origin<'_>,
-) -> Result<Option<(i64, Timestamp)>> {
-    take(tx, group, ids, true, origin).await
-}
-
-async fn take(
-    tx: &mut RealmTx,
-    group: GroupId,
-    ids: &[Uuid],
-    all_others: bool,
-    origin: &Origin<'_>,
-) -> Result<Option<(i64, Timestamp)>> {
-    let rows = tx.query(REMOVE, &[&group.0, &ids, &all_others, &origin.at, &origin.actor, &origin.request_id]).await?;
-    rows.first().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).transpose()
+    last: bool,
+) -> Result<Outcome> {
+    let (come, go) = (delta.add.keys().map(|value| (value, true)), delta.remove.iter().map(|value| (value, false)));
+    let (values, comes): (Vec<&str>, Vec<bool>) = come.chain(go).map(|(value, comes)| (value.as_str(), comes)).unzip();
+    let ids: Vec<Option<Uuid>> = values.iter().map(|value| Uuid::try_parse(value).ok()).collect();
+    let params: [&(dyn ToSql + Sync); 10] = [
+        &group.0,
+        &delta.clear,
+        &values,
+        &ids,
+        &comes,
+        &rules.may_wait,
+        &rules.realm_is_held,
+        &origin.at,
+        &origin.actor,
+        &origin.request_id,
+    ];
+    let rows = if last { tx.finish(CHANGE, &params).await? } else { tx.query(CHANGE, &params).await? };
+    let Some(row) = rows.first() else { return Ok(Outcome::Done(None)) };
+    if let Some(version) = row.try_get("version")? {
+        return Ok(Outcome::Done(Some((version, row.try_get("updated_at")?))));
+    }
+    let unknown: Vec<String> =
+        rows.iter().filter_map(|row| row.try_get("unknown").transpose()).collect::<Result<_, _>>()?;
+    Ok(if unknown.is_empty() { Outcome::Barred } else { Outcome::Unknown(unknown) })
 }
 
 /// `members` of the groups as JSON text, for those which have any. The URLs end in a slash.

@@ -14,6 +14,17 @@ fn members(ids: &[&String]) -> Value {
     ids.iter().map(|id| json!({ "value": id })).collect()
 }
 
+/// What the outbox holds of a group: version, event, member; sorted.
+async fn events(realm: &Realm, group: &str) -> Vec<(i64, String, Option<String>)> {
+    let sql = World::shared().superuser().await;
+    let query = "SELECT o.version, o.event, o.member_id::text FROM outbox o JOIN realms r ON r.id = o.realm_id
+                  WHERE r.name = $1 AND o.resource_id = $2::text::uuid";
+    let rows = sql.query(query, &[&realm.name, &group]).await.expect("the outbox is there");
+    let mut events: Vec<_> = rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();
+    events.sort();
+    events
+}
+
 #[tokio::test]
 async fn a_group_arrives_with_its_members() {
     let realm = World::realm().await;
@@ -147,6 +158,65 @@ async fn a_group_within_a_group_is_a_member_and_a_ring_is_refused() {
     assert_eq!(reply.summary(), "400 invalidValue");
     reply.detail();
     assert!(realm.members_of(&inner).await.is_empty());
+}
+
+#[tokio::test]
+async fn two_groups_which_are_put_into_each_other_at_once_do_not_both_succeed() {
+    let realm = World::realm().await;
+    let put_into = |outer: &str, inner: &str| {
+        let add = json!([{ "op": "add", "path": "members", "value": [{ "value": inner }] }]);
+        let (realm, path) = (&realm, format!("/Groups/{outer}"));
+        async move { realm.operations(&path, add).await.summary() }
+    };
+    for round in 0..20 {
+        let [a, b, c] = [
+            realm.group(&format!("a {round}"), &[]).await,
+            realm.group(&format!("b {round}"), &[]).await,
+            realm.group(&format!("c {round}"), &[]).await,
+        ];
+        // A ring of two, then a ring of three which lacks its last two links.
+        let (first, second) = tokio::join!(put_into(&a, &b), put_into(&b, &a));
+        let mut summaries = [first.as_str(), &second];
+        summaries.sort_unstable();
+        assert_eq!(summaries, ["204 No Content", "400 invalidValue"], "round {round}");
+        let (outer, inner) = if first.starts_with("204") { (&a, &b) } else { (&b, &a) };
+        let (first, second) = tokio::join!(put_into(inner, &c), put_into(&c, outer));
+        let mut summaries = [first.as_str(), &second];
+        summaries.sort_unstable();
+        assert_eq!(summaries, ["204 No Content", "400 invalidValue"], "round {round}");
+    }
+}
+
+#[tokio::test]
+async fn what_changes_nothing_of_the_members_is_neither_a_version_nor_an_event() {
+    let realm = World::realm().await;
+    let [ada, bob, cyd] = three_users(&realm).await;
+    let group = realm.group("engines", &[&ada, &bob]).await;
+    let path = format!("/Groups/{group}");
+    let version = realm.get(&path).await.header("etag").to_owned();
+    let before = events(&realm, &group).await.len();
+    let same = json!([
+        { "op": "add", "path": "members", "value": members(&[&ada]) },
+        { "op": "remove", "path": format!("members[value eq \"{cyd}\"]") },
+    ]);
+    assert_eq!(realm.operations(&path, same).await.status, 204);
+    let same = json!([{ "op": "replace", "path": "members", "value": members(&[&bob, &ada]) }]);
+    assert_eq!(realm.operations(&path, same).await.status, 204);
+    assert_eq!((realm.get(&path).await.header("etag"), events(&realm, &group).await.len()), (&*version, before));
+}
+
+#[tokio::test]
+async fn a_replacement_tells_of_those_who_really_came_and_went_at_one_version() {
+    let realm = World::realm().await;
+    let [ada, bob, cyd] = three_users(&realm).await;
+    let group = realm.group("engines", &[&ada, &bob]).await;
+    let replace = json!([{ "op": "replace", "path": "members", "value": members(&[&bob, &cyd]) }]);
+    assert_eq!(realm.operations(&format!("/Groups/{group}"), replace).await.status, 204);
+    let told = events(&realm, &group).await;
+    let came = |version, who: &String| (version, "dsync.group.user_added".to_owned(), Some(who.clone()));
+    let created = (1, "dsync.group.created".to_owned(), None);
+    let left = (3, "dsync.group.user_removed".to_owned(), Some(ada.clone()));
+    assert_eq!(told, [created, came(2, &ada), came(2, &bob), came(3, &cyd), left]);
 }
 
 #[tokio::test]

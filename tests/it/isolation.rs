@@ -269,6 +269,7 @@ async fn without_a_realm_the_database_itself_shows_no_row() {
         "user_emails",
         "groups",
         "group_members",
+        "pending_members",
         "roles",
         "user_roles",
         "outbox",
