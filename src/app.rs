@@ -38,6 +38,7 @@ use crate::{
         token::PlainToken,
     },
     provision::{self, realms},
+    scim::list::PageSizes,
     store::{self, Store, embedded::Embedded, migrate},
     telemetry,
 };
@@ -287,8 +288,8 @@ fn settings(config: &Config, public_url: &str) -> Settings {
         body_timeout: limits.body_timeout,
         request_timeout: limits.request_timeout,
         max_requests_in_flight: limits.max_requests_in_flight,
-        page_default: limits.page_default,
-        page_max: limits.page_max,
+        page_sizes: PageSizes { default: limits.page_default, most: limits.page_max },
+        cursor_timeout: limits.cursor_timeout,
     }
 }
 

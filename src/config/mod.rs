@@ -127,6 +127,8 @@ pub struct Limits {
     pub page_default: i64,
     #[serde(deserialize_with = "value::count")]
     pub page_max: i64,
+    #[serde(deserialize_with = "value::duration")]
+    pub cursor_timeout: Duration,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -20,6 +20,7 @@ use tower::{Layer, ServiceBuilder, util::BoxCloneSyncService};
 
 use crate::{
     access::{Access, operator::Operators},
+    scim::list::PageSizes,
     store::Store,
 };
 use exchange::{Reply, Request};
@@ -50,8 +51,9 @@ pub struct Settings {
     pub body_timeout: Duration,
     pub request_timeout: Duration,
     pub max_requests_in_flight: usize,
-    pub page_default: i64,
-    pub page_max: i64,
+    pub page_sizes: PageSizes,
+    /// How long a cursor is good for.
+    pub cursor_timeout: Duration,
 }
 
 /// A service whose requests were routed, and whose failures have become answers.

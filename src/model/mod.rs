@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod document;
 pub mod group;
+pub mod listing;
 pub mod policy;
 pub mod realm;
 pub mod role;

@@ -1,7 +1,5 @@
 //! What an IdP does to groups and to their members (RFC 7644 §3.3-3.6).
 
-use std::collections::HashMap;
-
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -15,16 +13,14 @@ use crate::{
     },
     scim::{
         self,
-        filter::{Filter, comparable},
-        list::Page,
+        filter::comparable,
         patch::{self, MembersDelta, Operation},
         resource::{self, Resource, fold},
     },
     store::{
-        Store, filter_sql,
+        Store,
         groups::{self, GroupRow},
         json::JsonText,
-        list::FIRST_PARAM,
         members::{self, Outcome, Rules},
         outbox::Origin,
         tx::RealmTx,
@@ -71,29 +67,6 @@ pub async fn get(store: &Store, scope: &Scope, id: &str, urls: Option<MemberUrls
     let mut tx = store.begin(scope).await?;
     let document = groups::find(&mut tx, group_id).await?.ok_or_else(|| not_found(id))?;
     with_members(tx, document, urls).await
-}
-
-/// A page of the groups which match `filter`, and how many match in all.
-pub async fn list(
-    store: &Store,
-    scope: &Scope,
-    filter: Option<&Filter>,
-    page: Page,
-    urls: Option<MemberUrls<'_>>,
-) -> Result<(Vec<Group>, i64)> {
-    let condition = filter_sql::compile(filter, &scope.realm.types.group, scope.realm.policy.dialect, FIRST_PARAM)?;
-    let mut tx = store.begin(scope).await?;
-    let (documents, total) = groups::list(&mut tx, &condition, page).await?;
-    let mut members = match urls {
-        Some(urls) => {
-            let ids: Vec<Uuid> = documents.iter().map(|document| document.id).collect();
-            members::list(&mut tx, &ids, urls.users, urls.groups).await?.into_iter().collect()
-        }
-        None => HashMap::new(),
-    };
-    tx.commit().await?;
-    let group = |document: Document| Group { members: members.remove(&document.id), document };
-    Ok((documents.into_iter().map(group).collect(), total))
 }
 
 /// Replaces what the IdP wrote (RFC 7644 §3.5.1). A PUT which is silent about `members` leaves them as they are: the

@@ -5,6 +5,7 @@
 
 pub mod extensions;
 pub mod groups;
+pub mod list;
 pub mod realms;
 pub mod users;
 

@@ -13,16 +13,14 @@ use crate::{
     },
     scim::{
         self,
-        filter::{Filter, comparable},
-        list::Page,
+        filter::comparable,
         patch::{self, Operation},
         resource::{self, Resource, fold},
         schema::ResourceType,
     },
     store::{
-        Store, filter_sql,
+        Store,
         json::JsonText,
-        list::FIRST_PARAM,
         outbox::Origin,
         tx::RealmTx,
         users::{self, UserRow},
@@ -55,18 +53,6 @@ pub async fn create(store: &Store, scope: &Scope, incoming: Value) -> Result<Use
 pub async fn get(store: &Store, scope: &Scope, id: &str, groups_url: &str) -> Result<User> {
     let user_id = parse(id)?;
     users::find(store.begin(scope).await?, user_id, groups_url).await?.ok_or_else(|| not_found(id))
-}
-
-/// A page of the users which match `filter`, and how many match in all. Without `groups_url` their groups stay unread.
-pub async fn list(
-    store: &Store,
-    scope: &Scope,
-    filter: Option<&Filter>,
-    page: Page,
-    groups_url: Option<&str>,
-) -> Result<(Vec<User>, i64)> {
-    let condition = filter_sql::compile(filter, &scope.realm.types.user, scope.realm.policy.dialect, FIRST_PARAM)?;
-    Ok(users::list(store.begin(scope).await?, &condition, page, groups_url).await?)
 }
 
 /// Replaces what the IdP wrote (RFC 7644 §3.5.1). A user does not come back to life because a PUT is silent about

@@ -5,7 +5,8 @@
 
 use serde_json::{Value, json};
 
-use super::limits::MAX_RESULTS;
+use super::limits::MAX_BULK_OPERATIONS;
+use super::list::PageSizes;
 use super::schema::{ResourceType, Schema};
 
 const CONFIG_URN: &str = "urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig";
@@ -13,16 +14,35 @@ const RESOURCE_TYPE_URN: &str = "urn:ietf:params:scim:schemas:core:2.0:ResourceT
 const SCHEMA_URN: &str = "urn:ietf:params:scim:schemas:core:2.0:Schema";
 const LIST_URN: &str = "urn:ietf:params:scim:api:messages:2.0:ListResponse";
 
+/// What the operator has set of what a client may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    pub page_sizes: PageSizes,
+    /// How many seconds a cursor is good for (RFC 9865 §4).
+    pub cursor_timeout: u64,
+    /// Bytes of a bulk request.
+    pub bulk_bytes: usize,
+}
+
 /// `GET /ServiceProviderConfig` (RFC 7643 §5).
-pub fn service_provider_config(base: &str) -> Value {
+pub fn service_provider_config(base: &str, bounds: &Bounds) -> Value {
+    let Bounds { page_sizes, cursor_timeout, bulk_bytes } = bounds;
     json!({
         "schemas": [CONFIG_URN],
         "patch": { "supported": true },
-        "bulk": { "supported": false, "maxOperations": 0, "maxPayloadSize": 0 },
-        "filter": { "supported": true, "maxResults": MAX_RESULTS },
+        "bulk": { "supported": true, "maxOperations": MAX_BULK_OPERATIONS, "maxPayloadSize": bulk_bytes },
+        "filter": { "supported": true, "maxResults": page_sizes.most },
         "changePassword": { "supported": false },
-        "sort": { "supported": false },
+        "sort": { "supported": true },
         "etag": { "supported": true },
+        "pagination": {
+            "cursor": true,
+            "index": true,
+            "defaultPaginationMethod": "index",
+            "defaultPageSize": page_sizes.default,
+            "maxPageSize": page_sizes.most,
+            "cursorTimeout": cursor_timeout,
+        },
         "authenticationSchemes": [{
             "type": "oauthbearertoken",
             "name": "OAuth Bearer Token",
@@ -110,11 +130,16 @@ mod tests {
 
     #[test]
     fn the_configuration_has_every_mandatory_part() {
-        let config = service_provider_config(BASE);
+        let config = service_provider_config(
+            BASE,
+            &Bounds { page_sizes: PageSizes { default: 100, most: 1000 }, cursor_timeout: 3600, bulk_bytes: 10 << 20 },
+        );
         for part in ["patch", "bulk", "filter", "changePassword", "sort", "etag"] {
             assert!(config[part]["supported"].is_boolean(), "{part}");
         }
         assert_eq!(config["filter"]["maxResults"], 1000);
+        assert_eq!(config["pagination"]["maxPageSize"], 1000);
+        assert_eq!(config["bulk"]["maxPayloadSize"], 10 << 20);
         assert_eq!(config["authenticationSchemes"][0]["type"], "oauthbearertoken");
         assert_eq!(config["meta"]["location"], format!("{BASE}/ServiceProviderConfig"));
     }

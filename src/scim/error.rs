@@ -16,7 +16,7 @@ pub struct Error {
     pub detail: String,
 }
 
-/// The `scimType` words of RFC 7644 §3.12 table 9, and the cases which have a status but no word.
+/// The `scimType` words of RFC 7644 §3.12 table 9 and of RFC 9865 §2.1, and the cases which have a status but no word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     InvalidFilter,
@@ -27,6 +27,12 @@ pub enum Kind {
     InvalidPath,
     NoTarget,
     InvalidValue,
+    /// RFC 9865 §2.1
+    InvalidCursor,
+    /// RFC 9865 §2.1
+    ExpiredCursor,
+    /// RFC 9865 §2.1
+    InvalidCount,
     /// The request is larger than a limit allows: 413, no `scimType`.
     TooLarge,
 }
@@ -43,7 +49,10 @@ impl Kind {
             | Kind::InvalidSyntax
             | Kind::InvalidPath
             | Kind::NoTarget
-            | Kind::InvalidValue => 400,
+            | Kind::InvalidValue
+            | Kind::InvalidCursor
+            | Kind::ExpiredCursor
+            | Kind::InvalidCount => 400,
         }
     }
 
@@ -58,6 +67,9 @@ impl Kind {
             Kind::InvalidPath => Some("invalidPath"),
             Kind::NoTarget => Some("noTarget"),
             Kind::InvalidValue => Some("invalidValue"),
+            Kind::InvalidCursor => Some("invalidCursor"),
+            Kind::ExpiredCursor => Some("expiredCursor"),
+            Kind::InvalidCount => Some("invalidCount"),
             Kind::TooLarge => None,
         }
     }
@@ -82,6 +94,9 @@ constructors! {
     invalid_path => InvalidPath,
     no_target => NoTarget,
     invalid_value => InvalidValue,
+    invalid_cursor => InvalidCursor,
+    expired_cursor => ExpiredCursor,
+    invalid_count => InvalidCount,
     too_large => TooLarge,
 }
 

@@ -1,7 +1,8 @@
-//! What a list or a single read asks for, and the form of the answer (RFC 7644 §3.4.2, §3.9; RFC 7643 §3).
-//!
-//! Not here: `sortBy` and `cursor`, which `ServiceProviderConfig` does not offer; §3.4.2.3 lets them be ignored.
+//! What a list or a single read asks for, and the form of the answer (RFC 7644 §3.4.2, §3.9; RFC 9865; RFC 7643 §3).
 
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -10,30 +11,62 @@ use super::{
     path::AttrPath,
     resource::{Resource, is_urn},
     schema::{self, Attribute, ResourceType, Returned},
+    sort::Sort,
 };
 
 /// URN of the answer to a query (RFC 7644 §8.2).
 pub const LIST_RESPONSE_URN: &str = "urn:ietf:params:scim:api:messages:2.0:ListResponse";
 
 /// Which part of a list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
-    /// How many come before: `startIndex` - 1.
+    /// How many come before it. Of no account where `after` says it better: that hides and repeats nobody.
     pub offset: i64,
-    /// How many at most: `count`. 0 asks for `totalResults` alone.
+    /// How many at most. 0 asks for `totalResults` alone.
     pub limit: i64,
-    /// The id at which the page before ended, if that is known: it is better than counting, since it hides and repeats
-    /// nobody.
-    pub after: Option<Uuid>,
+    /// Where the page begins, itself not included.
+    pub after: Option<Boundary>,
+    /// Is the list read from its end?
+    pub backwards: bool,
+    /// `totalResults`, where an earlier page has counted.
+    pub total: Option<i64>,
 }
 
-/// The parameters of a list request (RFC 7644 §3.4.2).
+/// A place in a list: that of a resource, which need not be there any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Boundary {
+    /// What the list is sorted by, as text of the store's own; `None` for no value, and in a list which is not sorted.
+    pub key: Option<String>,
+    pub id: Uuid,
+}
+
+/// The parameters of a list request (RFC 7644 §3.4.2, RFC 9865 §2).
 #[derive(Debug, Clone, PartialEq)]
 pub struct ListQuery {
-    pub page: Page,
+    pub start: Start,
+    /// Most resources on the page.
+    pub count: i64,
     /// Text of the filter.
     pub filter: Option<String>,
+    pub sort: Option<Sort>,
     pub projection: Projection,
+}
+
+/// Where a page begins, as the client says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Start {
+    /// `startIndex` - 1
+    Index(i64),
+    /// `cursor`; `None` for the first page.
+    Cursor(Option<String>),
+}
+
+/// How many resources a page has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageSizes {
+    /// If the client does not say.
+    pub default: i64,
+    pub most: i64,
 }
 
 /// Which attributes an answer has (RFC 7644 §3.9). Names that no schema has are of no account.
@@ -49,39 +82,46 @@ pub enum Projection {
 }
 
 /// The parameters which are read here.
-const QUERY: [&str; 5] = ["startIndex", "count", "filter", "attributes", "excludedAttributes"];
+const QUERY: [&str; 8] =
+    ["startIndex", "count", "cursor", "filter", "sortBy", "sortOrder", "attributes", "excludedAttributes"];
 
 /// Nobody has so many resources; what is added to it stays a number.
 const FAR: i64 = i64::MAX / 2;
 
 impl ListQuery {
-    /// Reads decoded query parameters; those of other names are left alone. What is out of range is brought into it,
-    /// as RFC 7644 §3.4.2.4 wants; what is no number is refused.
-    /// `default` resources are on a page if the client does not say, `most` at most.
-    pub fn parse<'a>(
-        parameters: impl IntoIterator<Item = (&'a str, &'a str)>,
-        default: i64,
-        most: i64,
-    ) -> Result<Self> {
-        let mut page = Page { offset: 0, limit: default, after: None };
-        let mut filter = None;
-        let (mut attributes, mut excluded) = (None, None);
-        let mut seen = Vec::new();
-        for (name, text) in parameters {
-            if QUERY.contains(&name) && seen.contains(&name) {
+    /// Reads decoded query parameters; those of other names are left alone. What is no number is refused. By index, what
+    /// is out of range is brought into it (RFC 7644 §3.4.2.4); by cursor, it is refused (RFC 9865 §2.1).
+    pub fn parse<'a>(parameters: impl IntoIterator<Item = (&'a str, &'a str)>, sizes: PageSizes) -> Result<Self> {
+        let mut given = BTreeMap::new();
+        for (name, text) in parameters.into_iter().filter(|(name, _)| QUERY.contains(name)) {
+            if given.insert(name, text).is_some() {
                 return Err(Error::invalid_value(format!("`{name}` is given twice")));
             }
-            seen.push(name);
-            match name {
-                "startIndex" => page.offset = integer(name, text)?.clamp(1, FAR) - 1,
-                "count" => page.limit = integer(name, text)?.clamp(0, most),
-                "filter" => filter = Some(text.to_owned()),
-                "attributes" => attributes = Some(text),
-                "excludedAttributes" => excluded = Some(text),
-                _ => {}
-            }
         }
-        Ok(Self { page, filter, projection: Projection::parse(attributes, excluded)? })
+        let given = |name: &str| given.get(name).copied();
+        let start = match (given("cursor"), given("startIndex")) {
+            (Some(_), Some(_)) => return Err(Error::invalid_value("Give `cursor` or `startIndex`, not both")),
+            (Some(cursor), None) => Start::Cursor(Some(cursor.to_owned()).filter(|cursor| !cursor.is_empty())),
+            (None, Some(index)) => Start::Index(integer("startIndex", index)?.clamp(1, FAR) - 1),
+            (None, None) => Start::Index(0),
+        };
+        let count = match (given("count"), &start) {
+            (None, _) => sizes.default,
+            (Some(text), Start::Index(_)) => integer("count", text)?.clamp(0, sizes.most),
+            (Some(text), Start::Cursor(_)) => {
+                let count = integer("count", text).ok().filter(|count| (1..=sizes.most).contains(count));
+                count.ok_or_else(|| {
+                    Error::invalid_count(format!("With a cursor, `count` is a number from 1 to {}", sizes.most))
+                })?
+            }
+        };
+        Ok(Self {
+            start,
+            count,
+            filter: given("filter").map(str::to_owned),
+            sort: given("sortBy").map(|by| Sort::parse(by, given("sortOrder"))).transpose()?,
+            projection: Projection::parse(given("attributes"), given("excludedAttributes"))?,
+        })
     }
 }
 
@@ -253,9 +293,10 @@ mod tests {
     }
 
     fn page(parameters: &[(&str, &str)]) -> String {
-        match ListQuery::parse(parameters.iter().copied(), 100, 1000) {
-            Ok(query) => format!("{} {}", query.page.offset, query.page.limit),
-            Err(error) => error.to_string(),
+        match ListQuery::parse(parameters.iter().copied(), PageSizes { default: 100, most: 1000 }) {
+            Ok(ListQuery { start: Start::Index(offset), count, .. }) => format!("{offset} {count}"),
+            Ok(ListQuery { start: Start::Cursor(cursor), count, .. }) => format!("{cursor:?} {count}"),
+            Err(error) => format!("{}: {error}", error.kind.scim_type().unwrap_or_default()),
         }
     }
 
@@ -265,9 +306,23 @@ mod tests {
         assert_snapshot!(page(&[("startIndex", "0"), ("count", "-1")]), @"0 0");
         assert_snapshot!(page(&[("startIndex", "-5"), ("count", "100000")]), @"0 1000");
         assert_snapshot!(page(&[("startIndex", "99999999999999999999"), ("count", "-99999999999999999999")]), @"4611686018427387902 0");
-        assert_snapshot!(page(&[("count", "ten")]), @"`count` must be a whole number");
-        assert_snapshot!(page(&[("startIndex", "1.5")]), @"`startIndex` must be a whole number");
-        assert_snapshot!(page(&[("attributes", "id"), ("excludedAttributes", "name")]), @"Give `attributes` or `excludedAttributes`, not both");
+        assert_snapshot!(page(&[("count", "ten")]), @"invalidValue: `count` must be a whole number");
+        assert_snapshot!(page(&[("startIndex", "1.5")]), @"invalidValue: `startIndex` must be a whole number");
+        assert_snapshot!(page(&[("attributes", "id"), ("excludedAttributes", "name")]), @"invalidValue: Give `attributes` or `excludedAttributes`, not both");
+    }
+
+    #[test]
+    fn a_page_by_cursor_is_as_long_as_it_may_be_or_refused() {
+        assert_snapshot!(page(&[("cursor", "")]), @"None 100");
+        assert_snapshot!(page(&[("cursor", "abc"), ("count", "1000")]), @r#"Some("abc") 1000"#);
+        for count in ["0", "-1", "1001", "1.5", "many", ""] {
+            assert_eq!(
+                page(&[("cursor", ""), ("count", count)]),
+                "invalidCount: With a cursor, `count` is a number from 1 to 1000"
+            );
+        }
+        assert_snapshot!(page(&[("cursor", ""), ("startIndex", "1")]), @"invalidValue: Give `cursor` or `startIndex`, not both");
+        assert_snapshot!(page(&[("cursor", "a"), ("cursor", "a")]), @"invalidValue: `cursor` is given twice");
     }
 
     #[test]

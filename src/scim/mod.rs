@@ -1,4 +1,4 @@
-//! The protocol: SCIM 2.0 (RFC 7643, RFC 7644) as pure functions over values.
+//! The protocol: SCIM 2.0 (RFC 7643, RFC 7644, RFC 9865) as pure functions over values.
 //!
 //! Lives here: schemas, resources, attribute paths, filters, PATCH, projection, discovery, and every way a SCIM
 //! request can be wrong. Not here: clocks, sockets, SQL, HTTP, tenants. To follow a rule of the RFC, search this
@@ -16,6 +16,8 @@ pub mod patch;
 pub mod path;
 pub mod resource;
 pub mod schema;
+pub mod search;
+pub mod sort;
 
 /// How much of anything a request may hold. Checked before the work is done, never after.
 pub mod limits {
@@ -46,6 +48,4 @@ pub mod limits {
     pub const MAX_FILTER_DEPTH: usize = 20;
     /// Comparisons of one filter, `pr` included.
     pub const MAX_COMPARISONS: usize = 100;
-    /// Resources on one page of a list.
-    pub const MAX_RESULTS: usize = 1_000;
 }

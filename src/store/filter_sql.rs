@@ -88,7 +88,7 @@ enum Place<'a> {
 }
 
 /// One value of an attribute which may have parts.
-enum Element {
+pub(super) enum Element {
     /// A value in a document.
     Json(String),
     /// `meta` of the resource type of that name.
@@ -107,7 +107,7 @@ struct Values {
 }
 
 /// What SQL calls a value.
-enum Expression {
+pub(super) enum Expression {
     /// An indexed column of text, folded if case is ignored.
     Key(&'static str),
     /// Other text, folded if case is ignored.
@@ -121,7 +121,7 @@ enum Expression {
 }
 
 /// A value in a document: the member of that name, or the whole.
-struct Json {
+pub(super) struct Json {
     of: String,
     key: Option<String>,
 }
@@ -339,7 +339,7 @@ impl<'a> Place<'a> {
 
 impl Element {
     /// What SQL calls a part of the value, or the whole of it.
-    fn part(&self, sub: Option<&Attribute>) -> Expression {
+    pub(super) fn part(&self, sub: Option<&Attribute>) -> Expression {
         let name = sub.map(|sub| sub.name.as_str());
         match (self, name) {
             (Element::Json(of), key) => Expression::Json(Json { of: of.clone(), key: key.map(str::to_owned) }),
@@ -378,14 +378,14 @@ impl Values {
 }
 
 impl Json {
-    fn json(&self) -> String {
+    pub(super) fn json(&self) -> String {
         match &self.key {
             Some(key) => format!("{} -> {}", self.of, quoted(key)),
             None => self.of.clone(),
         }
     }
 
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         match &self.key {
             Some(key) => format!("{} ->> {}", self.of, quoted(key)),
             None => format!("{} #>> '{{}}'", self.of),
@@ -394,7 +394,7 @@ impl Json {
 }
 
 /// The column of its own which a simple attribute has.
-fn column(found: Resolved) -> Option<Expression> {
+pub(super) fn column(found: Resolved) -> Option<Expression> {
     match &*found.attribute.name {
         _ if found.extension.is_some() => None,
         "id" => Some(Expression::Id("r.id")),
@@ -409,20 +409,27 @@ fn column(found: Resolved) -> Option<Expression> {
 /// Where the values of an attribute are: in rows, see [`Values::rows`], or the one in the row `r`.
 fn elements(resource_type: &ResourceType, found: Resolved) -> (Option<String>, Element) {
     let rows = |of: &str| Some(format!("group_members m WHERE m.realm_id = $1 AND m.{of} = r.id AND"));
-    let name = &*found.attribute.name;
-    let value = match (found.extension, name, is_group(resource_type)) {
+    match (found.extension, &*found.attribute.name, is_group(resource_type)) {
         (None, "meta", _) => return (None, Element::Meta(resource_type.name.to_string())),
         (None, "members", true) => return (rows("group_id"), Element::Member),
         (None, "groups", false) => return (rows("user_id"), Element::Group),
-        (None, "schemas", _) => "r.attributes -> 'schemas'".into(),
-        (None, name, _) => format!("{DOCUMENT} -> {}", quoted(name)),
-        (Some(urn), name, _) => format!("{DOCUMENT} -> {} -> {}", quoted(urn), quoted(name)),
-    };
+        _ => {}
+    }
+    let value = in_document(found);
     if found.attribute.multi_valued {
         // Unlike `jsonb_array_elements`, takes what is no array for its only element.
         (Some(format!("jsonb_path_query({value}, '$[*]') e WHERE")), Element::Json("e".into()))
     } else {
         (None, Element::Json(value))
+    }
+}
+
+/// The attribute in the document of the row `r`.
+pub(super) fn in_document(found: Resolved) -> String {
+    match (found.extension, &*found.attribute.name) {
+        (None, "schemas") => "r.attributes -> 'schemas'".into(),
+        (None, name) => format!("{DOCUMENT} -> {}", quoted(name)),
+        (Some(urn), name) => format!("{DOCUMENT} -> {} -> {}", quoted(urn), quoted(name)),
     }
 }
 
@@ -478,7 +485,7 @@ fn comparable_text(leaf: &Attribute, text: &str) -> String {
     if leaf.ignores_case() { fold(text) } else { text.to_owned() }
 }
 
-fn is_group(resource_type: &ResourceType) -> bool {
+pub(super) fn is_group(resource_type: &ResourceType) -> bool {
     resource_type.schema.id == GROUP_URN
 }
 
@@ -494,7 +501,7 @@ fn symbol(op: Op) -> &'static str {
 }
 
 /// A name of a schema as a constant of SQL, whatever an operator has put into it.
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     let escape = if name.contains('\\') { " E" } else { "" };
     format!("{escape}'{}'", name.replace('\\', r"\\").replace('\'', "''"))
 }

@@ -6,17 +6,12 @@ use tokio_postgres::types::Json;
 
 use super::{
     error::{Error, Result},
-    filter_sql::Condition,
     json::JsonText,
-    list,
     outbox::Origin,
     tx::RealmTx,
     users::document_from,
 };
-use crate::{
-    model::{GroupId, document::Document},
-    scim::list::Page,
-};
+use crate::model::{GroupId, document::Document};
 
 /// What is written of a group: the document, and beside it what is looked up.
 #[derive(Debug)]
@@ -149,11 +144,6 @@ pub async fn update(
 /// Deletes a group which is locked for that, and commits.
 pub async fn delete(mut tx: RealmTx, id: GroupId, keep_tombstone: bool, origin: &Origin<'_>) -> Result<()> {
     tx.finish(DELETE, &[&id.0, &origin.at, &origin.actor, &origin.request_id, &keep_tombstone]).await.map(|_| ())
-}
-
-/// A page of the groups which fulfil `condition`, ordered by id, and how many fulfil it in all.
-pub async fn list(tx: &mut RealmTx, condition: &Condition, page: Page) -> Result<(Vec<Document>, i64)> {
-    list::page(tx, "groups", "NULL::jsonb AS members", condition, page, "", document_from).await
 }
 
 /// Brings the unique names of all groups in line with the realm's policy.

@@ -19,6 +19,7 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (7, "admins", include_str!("migrations/0007_admins.sql")),
     (8, "extensions", include_str!("migrations/0008_extensions.sql")),
     (9, "pending_members", include_str!("migrations/0009_pending_members.sql")),
+    (10, "sort_keys", include_str!("migrations/0010_sort_keys.sql")),
 ];
 
 /// Held by the node which migrates, for as long as its transaction lasts.

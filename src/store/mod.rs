@@ -19,6 +19,7 @@ pub mod migrate;
 pub mod outbox;
 pub mod pulse;
 pub mod realms;
+pub mod sort_sql;
 pub mod tokens;
 pub mod tx;
 pub mod users;

@@ -1,10 +1,12 @@
 //! A transaction in a realm. The tenant is where one stands, not a parameter that a statement could forget.
 
+use std::pin::pin;
+
 use deadpool_postgres::Object;
-use futures_util::{FutureExt, future::OptionFuture};
+use futures_util::{FutureExt, TryStreamExt, future::OptionFuture};
 use tokio::join;
 use tokio_postgres::{
-    Row,
+    Row, RowStream,
     types::{ToSql, Type},
 };
 
@@ -35,11 +37,19 @@ pub struct RealmTx {
 
 /// A statement and its parameters from `$2` on.
 #[derive(Clone, Copy)]
-enum Statement<'a> {
+pub(super) enum Statement<'a> {
     /// Prepared once per connection: the text is one of ours.
     Kept(&'a str, &'a [&'a (dyn ToSql + Sync)]),
-    /// Prepared for this time only: the client's filter decides the text.
+    /// Prepared for this time only: what the client asks for decides the text.
     Once(&'a str, &'a [(&'a (dyn ToSql + Sync), Type)]),
+}
+
+/// The rows of a statement.
+#[derive(Default)]
+pub(super) struct Rows {
+    pub rows: Vec<Row>,
+    /// Were there further ones, for which there was no room?
+    pub cut: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,33 +66,33 @@ impl RealmTx {
 
     /// Runs a statement whose `$1` is the realm and whose `$2`… are `params`.
     pub(super) async fn query(&mut self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
-        self.flight(Some(Statement::Kept(sql, params)), false).await
+        Ok(self.flight(Some(Statement::Kept(sql, params)), usize::MAX, false).await?.rows)
     }
 
     /// Like [`RealmTx::query`], for the last statement: what it did is committed when this returns.
     pub(super) async fn finish(&mut self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
-        self.flight(Some(Statement::Kept(sql, params)), true).await
+        Ok(self.finish_within(Statement::Kept(sql, params), usize::MAX).await?.rows)
     }
 
-    /// Like [`RealmTx::finish`], for a text which is not worth keeping.
-    pub(super) async fn finish_once(&mut self, sql: &str, params: &[(&(dyn ToSql + Sync), Type)]) -> Result<Vec<Row>> {
-        self.flight(Some(Statement::Once(sql, params)), true).await
+    /// Runs the last statement, and takes no more of its rows than fit into `room` bytes, but one if there is any.
+    pub(super) async fn finish_within(&mut self, statement: Statement<'_>, room: usize) -> Result<Rows> {
+        self.flight(Some(statement), room, true).await
     }
 
     /// Commits, unless the last statement has already done so.
     pub async fn commit(mut self) -> Result<()> {
         if self.state == State::Open {
-            self.flight(None, true).await?;
+            self.flight(None, 0, true).await?;
         }
         Ok(())
     }
 
     /// Is the realm still at the epoch under which the caller was let in?
     pub async fn check(mut self) -> Result<()> {
-        self.flight(None, true).await.map(|_| ())
+        self.flight(None, 0, true).await.map(|_| ())
     }
 
-    async fn flight(&mut self, statement: Option<Statement<'_>>, last: bool) -> Result<Vec<Row>> {
+    async fn flight(&mut self, statement: Option<Statement<'_>>, room: usize, last: bool) -> Result<Rows> {
         let Some(client) = &self.client else {
             return Err(Error::Unavailable("the transaction has lost its connection".into()));
         };
@@ -96,18 +106,18 @@ impl RealmTx {
             };
             let place: [&(dyn ToSql + Sync); 2] = [&realm, &epoch];
             let run = async {
-                match (statement, &prepared) {
+                let answer = match (statement, &prepared) {
                     (Some(Statement::Kept(_, params)), Some(prepared)) => {
                         let bound: Vec<_> = std::iter::once(place[0]).chain(params.iter().copied()).collect();
-                        client.query(prepared, &bound).await
+                        client.query_raw(prepared, bound).await?
                     }
                     (Some(Statement::Once(sql, params)), _) => {
-                        let bound: Vec<_> =
-                            std::iter::once((place[0], Type::UUID)).chain(params.iter().cloned()).collect();
-                        client.query_typed(sql, &bound).await
+                        let bound = std::iter::once((place[0], Type::UUID)).chain(params.iter().cloned());
+                        client.query_typed_raw(sql, bound).await?
                     }
-                    (Some(Statement::Kept(..)) | None, _) => Ok(Vec::new()),
-                }
+                    (Some(Statement::Kept(..)) | None, _) => return Ok(Rows::default()),
+                };
+                within(answer, room).await
             };
             *state = if last { State::Ended } else { State::Open };
             // Each future queues its message when it is first polled, so `join!` sends them in this order.
@@ -134,6 +144,21 @@ impl RealmTx {
             }
         }
     }
+}
+
+/// Collects rows for as long as there is room; the driver drops what comes after.
+async fn within(answer: RowStream, room: usize) -> Result<Rows, tokio_postgres::Error> {
+    let mut answer = pin!(answer);
+    let (mut found, mut bytes) = (Rows::default(), 0);
+    while let Some(row) = answer.try_next().await? {
+        bytes += row.raw_size_bytes();
+        if bytes > room && !found.rows.is_empty() {
+            found.cut = true;
+            break;
+        }
+        found.rows.push(row);
+    }
+    Ok(found)
 }
 
 impl Drop for RealmTx {

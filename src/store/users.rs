@@ -7,14 +7,11 @@ use serde_json::{Map, Value};
 use tokio_postgres::{Row, types::Json};
 use uuid::Uuid;
 
-use super::{error::Result, filter_sql::Condition, json::JsonText, list, outbox::Origin, tx::RealmTx};
-use crate::{
-    model::{
-        UserId,
-        document::Document,
-        user::{State, User},
-    },
-    scim::list::Page,
+use super::{error::Result, json::JsonText, outbox::Origin, tx::RealmTx};
+use crate::model::{
+    UserId,
+    document::Document,
+    user::{State, User},
 };
 
 /// What is written of a user: the document, and beside it what is looked up.
@@ -58,7 +55,7 @@ pub const FIND: &str = "
 static LOCK: LazyLock<String> = LazyLock::new(|| format!("{FIND} FOR UPDATE OF r"));
 
 /// The same column for a list, where `$2` is the URL.
-const GROUPS: &str = "
+pub(super) const GROUPS: &str = "
     (SELECT jsonb_agg(jsonb_build_object('value', g.id, '$ref', $2::text || g.id, 'type', 'direct',
                                          'display', g.attributes -> 'displayName') ORDER BY g.id)
        FROM group_members m JOIN groups g ON g.realm_id = m.realm_id AND g.id = m.group_id
@@ -177,19 +174,7 @@ pub async fn delete(mut tx: RealmTx, id: UserId, keep_tombstone: bool, origin: &
     tx.finish(DELETE, &[&id.0, &origin.at, &origin.actor, &origin.request_id, &keep_tombstone]).await.map(|_| ())
 }
 
-/// A page of the users which fulfil `condition`, ordered by id, and how many fulfil it in all.
-pub async fn list(
-    mut tx: RealmTx,
-    condition: &Condition,
-    page: Page,
-    groups_url: Option<&str>,
-) -> Result<(Vec<User>, i64)> {
-    let groups = if groups_url.is_some() { GROUPS } else { "NULL::jsonb" };
-    let columns = format!("r.active, r.activated_at, {groups} AS groups");
-    list::page(&mut tx, "users", &columns, condition, page, groups_url.unwrap_or_default(), user_from).await
-}
-
-fn user_from(row: &Row) -> Result<User> {
+pub(super) fn user_from(row: &Row) -> Result<User> {
     let (active, activated_at): (bool, Option<Timestamp>) = (row.try_get("active")?, row.try_get("activated_at")?);
     let groups: Option<JsonText> = row.try_get("groups")?;
     Ok(User {

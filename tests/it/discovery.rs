@@ -26,13 +26,31 @@ async fn the_service_provider_config_promises_what_is_kept() {
     assert_eq!(config["bulk"]["supported"] == true, bulk.status != 404 && bulk.status != 501, "{bulk}");
     realm.user("b").await;
     realm.user("a").await;
+    assert_eq!(config["sort"]["supported"], true);
     let sorted = realm.get("/Users?sortBy=userName").await.json();
-    if config["sort"]["supported"] == true {
-        assert_eq!(
-            (&sorted["Resources"][0]["userName"], &sorted["Resources"][1]["userName"]),
-            (&json!("a"), &json!("b"))
-        );
+    assert_eq!((&sorted["Resources"][0]["userName"], &sorted["Resources"][1]["userName"]), (&json!("a"), &json!("b")));
+}
+
+#[tokio::test]
+async fn how_lists_are_paged_is_told_as_it_is() {
+    let world = World::with(&[("REALMGATE_LIMITS_PAGE_DEFAULT", "2"), ("REALMGATE_LIMITS_PAGE_MAX", "3")]);
+    let realm = world.new_realm().await;
+    let config = realm.get("/ServiceProviderConfig").await.json();
+    assert_eq!(
+        config["pagination"],
+        json!({ "cursor": true, "index": true, "defaultPaginationMethod": "index", "defaultPageSize": 2,
+                "maxPageSize": 3, "cursorTimeout": 3600 })
+    );
+    assert_eq!(config["filter"]["maxResults"], 3);
+    for name in ["a", "b", "c", "d"] {
+        realm.user(name).await;
     }
+    for (query, most) in [("", 2), ("?count=9", 3), ("?cursor", 2), ("?cursor&count=3", 3)] {
+        let list = realm.get(&format!("/Users{query}")).await.json();
+        assert_eq!((&list["totalResults"], &list["itemsPerPage"]), (&json!(4), &json!(most)), "{query}");
+        assert_eq!(list.get("startIndex").is_none(), query.contains("cursor"), "{query}: {list}");
+    }
+    assert_eq!(realm.get("/Users?cursor&count=4").await.summary(), "400 invalidCount");
 }
 
 #[tokio::test]

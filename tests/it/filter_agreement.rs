@@ -43,10 +43,10 @@ const TIMES: [&str; 7] = [
 ];
 
 /// Numbers from a seed (SplitMix64), so that a failure happens again.
-struct Dice(u64);
+pub struct Dice(pub u64);
 
 impl Dice {
-    fn below(&mut self, sides: usize) -> usize {
+    pub fn below(&mut self, sides: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -54,11 +54,11 @@ impl Dice {
         usize::try_from((z ^ (z >> 31)) % sides as u64).expect("below a usize")
     }
 
-    fn one_in(&mut self, sides: usize) -> bool {
+    pub fn one_in(&mut self, sides: usize) -> bool {
         self.below(sides) == 0
     }
 
-    fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
         &from[self.below(from.len())]
     }
 
@@ -132,16 +132,16 @@ impl Dice {
 }
 
 /// Random filters which the schemas bear out.
-struct Filters<'a> {
-    dice: Dice,
-    resource_type: &'a ResourceType,
-    paths: Vec<AttrPath>,
+pub struct Filters<'a> {
+    pub dice: Dice,
+    pub resource_type: &'a ResourceType,
+    pub paths: Vec<AttrPath>,
     /// Values which are there, so that comparisons hit.
-    known: Vec<String>,
+    pub known: Vec<String>,
 }
 
 impl Filters<'_> {
-    fn next(&mut self, depth: usize) -> Filter {
+    pub fn next(&mut self, depth: usize) -> Filter {
         match self.dice.below(if depth == 0 { 4 } else { 7 }) {
             0..=2 => {
                 let path = self.dice.pick(&self.paths).clone();
@@ -228,7 +228,7 @@ fn at(n: usize) -> Timestamp {
     Timestamp::constant(1_700_000_000, 0) + SignedDuration::from_millis(i64::try_from(n).expect("small") % 10)
 }
 
-fn paths(resource_type: &ResourceType) -> Vec<AttrPath> {
+pub fn paths(resource_type: &ResourceType) -> Vec<AttrPath> {
     let mut paths: Vec<String> = ["id", "externalId", "schemas", "meta"].map(str::to_owned).to_vec();
     paths.extend(["created", "lastModified", "version", "resourceType", "location"].map(|sub| format!("meta.{sub}")));
     for schema in resource_type.schemas() {
@@ -253,15 +253,16 @@ fn own_extension() -> Schema {
     let part = attributes.clone();
     attributes.push(json!({ "name": "exact", "caseExact": true }));
     attributes.push(json!({ "name": "box", "type": "complex", "subAttributes": part }));
+    let part: Vec<_> = part.into_iter().chain([json!({ "name": "primary", "type": "boolean" })]).collect();
     attributes.push(json!({ "name": "boxes", "type": "complex", "multiValued": true, "subAttributes": part }));
     serde_json::from_value(json!({ "id": "urn:example:o'brien\\1", "name": "Own", "attributes": attributes }))
         .expect("a schema")
 }
 
 /// A row as the reference sees it: an answer without its URLs.
-struct Row {
-    id: Uuid,
-    answer: Map<String, Value>,
+pub struct Row {
+    pub id: Uuid,
+    pub answer: Map<String, Value>,
 }
 
 impl Row {
@@ -270,7 +271,7 @@ impl Row {
         answer.insert("id".into(), id.to_string().into());
         let created = at(n).to_string();
         let meta = json!({ "resourceType": resource_type.name, "created": created, "lastModified": created,
-                           "version": format!("W/\"{n}\""), "location": format!("https://x/{id}") });
+                           "version": format!("W/\"{n}\""), "location": format!("https://x{}/{id}", resource_type.endpoint) });
         answer.insert("meta".into(), meta);
         Self { id, answer }
     }
@@ -287,9 +288,9 @@ fn document(resource_type: &ResourceType, resource: &Resource) -> Map<String, Va
     document
 }
 
-struct Database {
+pub struct Database {
     client: Client,
-    realm: Uuid,
+    pub realm: Uuid,
 }
 
 impl Database {
@@ -393,38 +394,53 @@ impl Database {
     }
 }
 
+/// Random users and groups, in the database and as the reference sees them. Users have an extension of the realm's own.
+pub struct Populated {
+    pub database: Database,
+    pub user_type: ResourceType,
+    pub group_type: ResourceType,
+    pub users: Vec<Row>,
+    pub groups: Vec<Row>,
+    pub postgres: Postgres,
+}
+
+impl Populated {
+    pub async fn new() -> Self {
+        let postgres = Postgres::start();
+        let database = Database::new(&postgres.url()).await;
+        let (mut user_type, group_type) = (ResourceType::user().clone(), ResourceType::group().clone());
+        user_type.extensions.push(own_extension());
+        let mut dice = Dice(20_110_513);
+
+        let mut users = Vec::new();
+        for n in 0..USERS {
+            let (id, mut resource) = (Uuid::now_v7(), dice.resource(&user_type));
+            resource.set("userName", format!("{n}{}", dice.text()));
+            if !resource.0.contains_key("active") {
+                resource.set("active", true);
+            }
+            let document = document(&user_type, &resource);
+            let form = filter::comparable(&user_type, &resource);
+            database.insert_user(id, n, &resource, &document, form.as_ref()).await;
+            users.push(Row::new(id, n, &user_type, &document));
+        }
+        let mut groups = Vec::new();
+        for n in 0..GROUPS {
+            let (id, resource) = (Uuid::now_v7(), dice.resource(&group_type));
+            let document = document(&group_type, &resource);
+            let form = filter::comparable(&group_type, &resource);
+            database.insert_group(id, n, &resource, &document, form.as_ref()).await;
+            groups.push(Row::new(id, n, &group_type, &document));
+        }
+        join(&database, &mut dice, &mut users, &mut groups).await;
+        Self { database, user_type, group_type, users, groups, postgres }
+    }
+}
+
 #[tokio::test]
 async fn sql_finds_exactly_those_who_match() {
-    let postgres = Postgres::start();
-    let database = Database::new(&postgres.url()).await;
-    let mut user_type = ResourceType::user().clone();
-    user_type.extensions.push(own_extension());
-    let group_type = ResourceType::group();
-    let mut dice = Dice(20_110_513);
-
-    let mut users = Vec::new();
-    for n in 0..USERS {
-        let (id, mut resource) = (Uuid::now_v7(), dice.resource(&user_type));
-        resource.set("userName", format!("{n}{}", dice.text()));
-        if !resource.0.contains_key("active") {
-            resource.set("active", true);
-        }
-        let document = document(&user_type, &resource);
-        let form = filter::comparable(&user_type, &resource);
-        database.insert_user(id, n, &resource, &document, form.as_ref()).await;
-        users.push(Row::new(id, n, &user_type, &document));
-    }
-    let mut groups = Vec::new();
-    for n in 0..GROUPS {
-        let (id, resource) = (Uuid::now_v7(), dice.resource(group_type));
-        let document = document(group_type, &resource);
-        let form = filter::comparable(group_type, &resource);
-        database.insert_group(id, n, &resource, &document, form.as_ref()).await;
-        groups.push(Row::new(id, n, group_type, &document));
-    }
-    join(&database, &mut dice, &mut users, &mut groups).await;
-
-    for (table, resource_type, rows) in [("users", &user_type, &users), ("groups", group_type, &groups)] {
+    let Populated { database, user_type, group_type, users, groups, postgres: _postgres } = Populated::new().await;
+    for (table, resource_type, rows) in [("users", &user_type, &users), ("groups", &group_type, &groups)] {
         let mut known: Vec<String> = users.iter().chain(&groups).take(60).map(|row| row.id.to_string()).collect();
         known.extend(rows.iter().flat_map(|row| row.answer.values()).flat_map(texts));
         known.extend(["W/\"7\"", "User", "group", "direct"].map(str::to_owned));

@@ -20,6 +20,7 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
+use uuid::Uuid;
 
 use crate::process::{self, Cluster, Gateway, Postgres};
 
@@ -263,6 +264,24 @@ impl Realm {
         let reply = self.post("/Users", user).await;
         assert_eq!(reply.status, 201, "{reply}");
         reply
+    }
+
+    /// Puts so many users into the database, past the gateway, `user-0` and on. Gives their ids, in their order.
+    pub async fn seed_users(&self, count: usize) -> Vec<String> {
+        let ids: Vec<Uuid> = (0..count).map(|_| Uuid::now_v7()).collect();
+        let seeded = World::shared()
+            .superuser()
+            .await
+            .execute(
+                "INSERT INTO users (realm_id, id, version, created_at, updated_at, active, user_name_key, attributes)
+                 SELECT r.id, t.id, 1, now(), now(), true, 'user-' || t.n - 1,
+                        jsonb_build_object('schemas', jsonb_build_array($3::text), 'userName', 'user-' || t.n - 1, 'active', true)
+                   FROM realms r, unnest($2::uuid[]) WITH ORDINALITY AS t (id, n) WHERE r.name = $1",
+                &[&self.name, &ids, &USER],
+            )
+            .await;
+        assert_eq!(seeded.expect("the rows are sound"), count as u64);
+        ids.iter().map(Uuid::to_string).collect()
     }
 
     /// Creates a group with these members and gives its id.

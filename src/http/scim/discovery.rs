@@ -11,11 +11,18 @@ use crate::{
     },
     model::Scope,
     provision,
-    scim::discovery,
+    scim::discovery::{self, Bounds},
 };
 
 pub async fn service_provider_config(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
-    answer(&edge, &call, discovery::service_provider_config(&call.base_url)).await
+    let settings = &edge.settings;
+    let bounds = Bounds {
+        page_sizes: settings.page_sizes,
+        cursor_timeout: settings.cursor_timeout.as_secs(),
+        bulk_bytes: settings.large_body,
+    };
+    let config = discovery::service_provider_config(&call.base_url, &bounds);
+    answer(&edge, &call, config).await
 }
 
 pub async fn resource_types(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {

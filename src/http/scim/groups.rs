@@ -31,17 +31,6 @@ pub async fn get(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
     Ok(rendered(&call, &asked, &group).reply_unless_known(&call))
 }
 
-pub async fn list(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
-    let (asked, urls) = (Asked::for_list(&call, &edge.settings)?, Urls::of(&call));
-    let filter = asked.filter.as_ref();
-    let page = edge.walks.resumed(&call, "Groups", asked.page).await;
-    let (found, total) = groups::list(&edge.store, call.caller(), filter, page, urls.wanted(&asked)).await?;
-    if let Some(last) = found.last() {
-        edge.walks.remember(&call, "Groups", page, found.len(), last.document.id).await;
-    }
-    Ok(render::list(total, page, found.iter().map(|group| rendered(&call, &asked, group))))
-}
-
 pub async fn replace(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
     let (asked, urls) = (Asked::of(&call)?, Urls::of(&call));
     let (id, if_match) = (call.param("id"), IfMatch(call.header(header::IF_MATCH)));
@@ -72,23 +61,23 @@ pub async fn delete(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
 }
 
 /// What the ids of members are appended to.
-struct Urls {
+pub(super) struct Urls {
     users: String,
     groups: String,
 }
 
 impl Urls {
-    fn of(call: &Permitted<Scope>) -> Self {
+    pub(super) fn of(call: &Permitted<Scope>) -> Self {
         Self { users: format!("{}/Users/", call.base_url), groups: format!("{}/Groups/", call.base_url) }
     }
 
     /// Members are read only where the answer shows them.
-    fn wanted(&self, asked: &Asked) -> Option<MemberUrls<'_>> {
+    pub(super) fn wanted(&self, asked: &Asked) -> Option<MemberUrls<'_>> {
         asked.projection.includes("members").then_some(MemberUrls { users: &self.users, groups: &self.groups })
     }
 }
 
-fn rendered(call: &Permitted<Scope>, asked: &Asked, group: &Group) -> Rendered {
+pub(super) fn rendered(call: &Permitted<Scope>, asked: &Asked, group: &Group) -> Rendered {
     let members = group.members.as_deref().map(|members| ("members", members));
     Rendered::of(&call.caller().realm.types.group, &group.document, members, asked, &call.base_url)
 }

@@ -4,8 +4,10 @@
 //! the realm.
 
 mod bulk;
+mod cursor;
 mod discovery;
 mod groups;
+mod list;
 mod render;
 mod users;
 pub mod walk;
@@ -31,13 +33,17 @@ pub fn routes() -> Vec<Route> {
         };
     }
     both![
-        GET "/Users" => users::list;
+        GET "" => list::all;
+        POST "/.search" => list::search_all;
+        GET "/Users" => list::users;
+        POST "/Users/.search" => list::search_users;
         POST "/Users" => users::create;
         GET "/Users/{id}" => users::get;
         PUT "/Users/{id}" => users::replace;
         PATCH "/Users/{id}" => users::patch;
         DELETE "/Users/{id}" => users::delete;
-        GET "/Groups" => groups::list;
+        GET "/Groups" => list::groups;
+        POST "/Groups/.search" => list::search_groups;
         POST "/Groups" => groups::create, large;
         GET "/Groups/{id}" => groups::get;
         PUT "/Groups/{id}" => groups::replace, large;

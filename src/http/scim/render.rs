@@ -6,17 +6,16 @@ use http::{StatusCode, header};
 use jiff::{Timestamp, fmt::temporal::DateTimePrinter};
 use serde_json::{Map, Value};
 
+use super::cursor::Cursors;
 use crate::{
     http::{
-        Settings,
         exchange::{Permitted, Reply, SCIM_JSON, empty, reply, with_header},
         failure::Result,
     },
     model::{Scope, document::Document},
     provision::{self, etag},
     scim::{
-        filter::{self, Filter},
-        list::{LIST_RESPONSE_URN, ListQuery, Page, Projection},
+        list::{LIST_RESPONSE_URN, Projection},
         resource::Admission,
         schema::ResourceType,
     },
@@ -26,21 +25,12 @@ use crate::{
 #[derive(Debug)]
 pub struct Asked {
     pub projection: Projection,
-    pub filter: Option<Filter>,
-    pub page: Page,
 }
 
 impl Asked {
     pub fn of(call: &Permitted<Scope>) -> Result<Self> {
         let projection = Projection::parse(call.query("attributes"), call.query("excludedAttributes"))?;
-        Ok(Self { projection, filter: None, page: Page { offset: 0, limit: 1, after: None } })
-    }
-
-    pub fn for_list(call: &Permitted<Scope>, settings: &Settings) -> Result<Self> {
-        let parameters = call.query.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let query = ListQuery::parse(parameters, settings.page_default, settings.page_max)?;
-        let filter = query.filter.as_deref().map(|text| filter::parse(text, admission(call).dialect)).transpose()?;
-        Ok(Self { projection: query.projection, filter, page: query.page })
+        Ok(Self { projection })
     }
 }
 
@@ -109,13 +99,21 @@ impl Rendered {
     }
 }
 
+/// Where a page lies in its list, as the answer says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// `startIndex`
+    Index(i64),
+    /// `nextCursor` and `previousCursor` (RFC 9865 §2.2).
+    Cursor(Cursors),
+}
+
 /// A ListResponse (RFC 7644 §3.4.2).
-pub fn list(total: i64, page: Page, resources: impl ExactSizeIterator<Item = Rendered>) -> Reply {
-    let mut body = String::with_capacity(128 + resources.len() * 1024);
+pub fn list(total: i64, place: &Place, resources: impl ExactSizeIterator<Item = Rendered>) -> Reply {
+    let mut body = String::with_capacity(256 + resources.len() * 1024);
     let _ = write!(
         body,
-        r#"{{"schemas":["{LIST_RESPONSE_URN}"],"totalResults":{total},"startIndex":{},"itemsPerPage":{},"Resources":["#,
-        page.offset + 1,
+        r#"{{"schemas":["{LIST_RESPONSE_URN}"],"totalResults":{total},{place}"itemsPerPage":{},"Resources":["#,
         resources.len(),
     );
     for (index, resource) in resources.enumerate() {
@@ -126,6 +124,22 @@ pub fn list(total: i64, page: Page, resources: impl ExactSizeIterator<Item = Ren
     }
     body.push_str("]}");
     reply(StatusCode::OK, SCIM_JSON, body)
+}
+
+/// The members of the answer, each with a comma behind it. Cursors are of characters which need no escapes.
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (next, previous) = match self {
+            Place::Index(start) => return write!(f, r#""startIndex":{start},"#),
+            Place::Cursor(Cursors { next, previous }) => (next, previous),
+        };
+        for (name, cursor) in [("nextCursor", next), ("previousCursor", previous)] {
+            if let Some(cursor) = cursor {
+                write!(f, r#""{name}":"{cursor}","#)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A time as answers show it: UTC, to the millisecond.

@@ -28,18 +28,6 @@ pub async fn get(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
     Ok(rendered(&call, &asked, &user).reply_unless_known(&call))
 }
 
-pub async fn list(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
-    let asked = Asked::for_list(&call, &edge.settings)?;
-    let groups_url = asked.projection.includes("groups").then(|| groups_url(&call));
-    let filter = asked.filter.as_ref();
-    let page = edge.walks.resumed(&call, "Users", asked.page).await;
-    let (found, total) = users::list(&edge.store, call.caller(), filter, page, groups_url.as_deref()).await?;
-    if let Some(last) = found.last() {
-        edge.walks.remember(&call, "Users", page, found.len(), last.document.id).await;
-    }
-    Ok(render::list(total, page, found.iter().map(|user| rendered(&call, &asked, user))))
-}
-
 pub async fn replace(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
     let (asked, if_match) = (Asked::of(&call)?, IfMatch(call.header(header::IF_MATCH)));
     let (id, body, groups_url) = (call.param("id"), call.json()?, groups_url(&call));
@@ -61,11 +49,12 @@ pub async fn delete(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
     Ok(empty(StatusCode::NO_CONTENT))
 }
 
-fn groups_url(call: &Permitted<Scope>) -> String {
+/// What the id of a group is appended to.
+pub(super) fn groups_url(call: &Permitted<Scope>) -> String {
     format!("{}/Groups/", call.base_url)
 }
 
-fn rendered(call: &Permitted<Scope>, asked: &Asked, user: &User) -> Rendered {
+pub(super) fn rendered(call: &Permitted<Scope>, asked: &Asked, user: &User) -> Rendered {
     let groups = user.groups.as_deref().map(|groups| ("groups", groups));
     Rendered::of(&call.caller().realm.types.user, &user.document, groups, asked, &call.base_url)
 }

@@ -6,12 +6,11 @@
 use std::time::Duration;
 
 use moka::future::Cache;
-use uuid::Uuid;
 
+use super::cursor::Fingerprint;
 use crate::{
-    http::exchange::Permitted,
-    model::{Actor, RealmId, Scope},
-    scim::list::Page,
+    model::{Actor, RealmId, Scope, listing::Listing},
+    scim::list::{Boundary, Page},
 };
 
 /// How long a client may take from one page to the next.
@@ -21,7 +20,7 @@ const MOST: u64 = 10_000;
 /// The walks under way on this node. Cheap to clone.
 #[derive(Clone)]
 pub struct Walks {
-    ends: Cache<Step, Uuid>,
+    ends: Cache<Step, End>,
 }
 
 /// Whose walk, over what, and how far.
@@ -29,9 +28,15 @@ pub struct Walks {
 struct Step {
     realm: RealmId,
     actor: Actor,
-    list: &'static str,
-    filter: Option<String>,
+    list: Fingerprint,
     offset: i64,
+}
+
+/// Where a page ended, and how many there were in all when the walk began.
+#[derive(Debug, Clone)]
+struct End {
+    last: Boundary,
+    total: i64,
 }
 
 impl Walks {
@@ -40,23 +45,25 @@ impl Walks {
         Self { ends: Cache::builder().max_capacity(MOST).time_to_live(PATIENCE).build() }
     }
 
-    /// The page, from where the one before it ended.
-    pub async fn resumed(&self, call: &Permitted<Scope>, list: &'static str, page: Page) -> Page {
-        match page.offset {
-            0 => page,
-            offset => Page { after: self.ends.get(&step(call, list, offset)).await, ..page },
-        }
+    /// The page of `limit` resources behind `offset` others, from where the one before it ended.
+    pub async fn resumed(&self, scope: &Scope, list: Fingerprint, offset: i64, limit: i64) -> Page {
+        let end = match offset {
+            0 => None,
+            offset => self.ends.get(&step(scope, list, offset)).await,
+        };
+        let (after, total) = end.map(|end| (end.last, end.total)).unzip();
+        Page { offset, limit, after, backwards: false, total }
     }
 
-    /// Remembers the last id of a page with `count` resources.
-    pub async fn remember(&self, call: &Permitted<Scope>, list: &'static str, page: Page, count: usize, last: Uuid) {
-        let offset = page.offset.saturating_add(i64::try_from(count).unwrap_or(i64::MAX));
-        self.ends.insert(step(call, list, offset), last).await;
+    /// Remembers where a page ended.
+    pub async fn remember(&self, scope: &Scope, list: Fingerprint, page: &Page, listing: &Listing) {
+        let Some((_, last)) = listing.ends.clone() else { return };
+        let count = i64::try_from(listing.resources.len()).unwrap_or(i64::MAX);
+        let end = End { last, total: listing.total };
+        self.ends.insert(step(scope, list, page.offset.saturating_add(count)), end).await;
     }
 }
 
-fn step(call: &Permitted<Scope>, list: &'static str, offset: i64) -> Step {
-    let scope = call.caller();
-    let filter = call.query("filter").map(str::to_owned);
-    Step { realm: scope.realm.id, actor: scope.actor.clone(), list, filter, offset }
+fn step(scope: &Scope, list: Fingerprint, offset: i64) -> Step {
+    Step { realm: scope.realm.id, actor: scope.actor.clone(), list, offset }
 }
