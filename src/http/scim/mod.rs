@@ -6,6 +6,7 @@
 mod bulk;
 mod discovery;
 mod groups;
+mod members;
 mod render;
 mod users;
 pub mod walk;
