@@ -1,17 +1,10 @@
 //! What an IdP reads of many resources at once (RFC 7644 §3.4.2, §3.4.3).
 
-use std::collections::HashMap;
-
-use uuid::Uuid;
-
-use super::{Result, groups::MemberUrls};
+use super::{Error, Result};
 use crate::{
-    model::{
-        Scope,
-        listing::{Listed, Listing},
-    },
+    model::{Scope, group::Place, listing::Listing},
     scim::{filter::Filter, list::Page, schema::ResourceType, sort::Sort},
-    store::{Store, list::Plan, members},
+    store::{self, Store, list::Plan, members},
 };
 
 /// Which resources are listed, and in which order.
@@ -23,36 +16,36 @@ pub struct Query<'a> {
     pub sort: Option<&'a Sort>,
 }
 
-/// What is read along with the resources: each with the URLs that its values need, or not at all.
+/// What is read along with the resources.
 #[derive(Debug, Clone, Copy)]
 pub struct Along<'a> {
-    /// The groups of users, by the URL which a group's id is appended to.
+    /// The groups of users, by the URL which a group's id is appended to; `None` leaves them unread.
     pub groups: Option<&'a str>,
-    /// The members of groups.
-    pub members: Option<MemberUrls<'a>>,
+    /// The members of groups?
+    pub members: bool,
 }
 
 /// A page of the resources which the query is for.
 pub async fn list(store: &Store, scope: &Scope, query: &Query<'_>, page: &Page, along: Along<'_>) -> Result<Listing> {
     let plan = Plan::new(query.types, query.filter, query.sort, scope.realm.policy.dialect)?;
-    let mut tx = store.begin(scope).await?;
-    let mut listing = plan.page(&mut tx, page, along.groups).await?;
-    if let Some(urls) = along.members {
-        let group = |listed: &Listed| match listed {
-            Listed::Group(group) => Some(group.document.id),
-            Listed::User(_) => None,
-        };
-        let ids: Vec<Uuid> = listing.resources.iter().filter_map(group).collect();
-        if !ids.is_empty() {
-            let members = members::list(&mut tx, &ids, urls.users, urls.groups).await?;
-            let mut members: HashMap<Uuid, String> = members.into_iter().collect();
-            for listed in &mut listing.resources {
-                if let Listed::Group(group) = listed {
-                    group.members = members.remove(&group.document.id);
-                }
-            }
+    let mut tries = 1;
+    loop {
+        match read(store, scope, &plan, page, along).await {
+            // A group of the page was deleted before its members were read.
+            Err(Error::Store(store::error::Error::Dangling(_))) if tries < 5 => tries += 1,
+            outcome => return outcome,
         }
     }
-    tx.commit().await?;
+}
+
+async fn read(store: &Store, scope: &Scope, plan: &Plan, page: &Page, along: Along<'_>) -> Result<Listing> {
+    let mut tx = store.begin(scope).await?;
+    let mut listing = plan.page(&mut tx, page, along.groups).await?;
+    let groups = listing.groups();
+    if along.members && !groups.is_empty() {
+        listing.members = Some(members::read(tx, &groups, Place::default()).await?);
+    } else {
+        tx.commit().await?;
+    }
     Ok(listing)
 }

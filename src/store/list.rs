@@ -130,7 +130,7 @@ impl Plan {
         let ends =
             rows.first().zip(rows.last()).map(|(first, last)| Ok::<_, Error>((place_of(first)?, place_of(last)?)));
         let resources = rows.iter().map(listed_from).collect::<Result<_>>()?;
-        Ok(Listing { resources, ends: ends.transpose()?, more, total })
+        Ok(Listing { resources, ends: ends.transpose()?, more, total, members: None })
     }
 
     /// The stretches which a page may reach, in the order in which it is read.
