@@ -1,9 +1,10 @@
 //! The command line. `serve` and `migrate` are only named here; all else is a client of the admin API of a running
-//! server, so that there is one door and one record of what was done.
+//! server, so that there is one door and one record of what was done. `conformance` is a client of its SCIM as well.
 //!
 //! To add a noun, give it a file with its `Verb` and `run`, and a line in [`Manage`].
 
 mod client;
+mod conformance;
 mod domain;
 mod login;
 mod output;
@@ -73,6 +74,8 @@ pub enum Manage {
     Policy(Noun<policy::Verb>),
     /// Extension schemas of a realm
     Schema(Noun<schema::Verb>),
+    /// Check a running server against the RFCs, in a throw-away realm like the one named
+    Conformance(conformance::Conformance),
     /// Sign in, and stay signed in for later commands
     Login(login::Login),
     /// Forget what `login` stored
@@ -143,6 +146,7 @@ async fn answer(command: Manage) -> Result<(), Failure> {
         Manage::Domain(noun) => (domain::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::Policy(noun) => (policy::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::Schema(noun) => (schema::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
+        Manage::Conformance(conformance) => return conformance.run().await,
         Manage::Login(login) => (login.run().await?, Format::Table),
         Manage::Logout(logout) => (logout.run()?, Format::Table),
     };
@@ -227,6 +231,7 @@ mod tests {
             "domain list acme",
             "policy show acme",
             "policy set acme on_delete=purge user_name_follows_email=true",
+            "conformance acme --output json",
             "login --username admin --server https://scim.example.com",
             "logout",
         ] {

@@ -38,10 +38,10 @@ pub struct Target {
 
 /// What the IdP's admin needs. Never printed but by the command that made it, hence no `Debug`.
 #[derive(Serialize, Deserialize)]
-struct Access {
+pub(super) struct Access {
     realm: String,
-    base_url: String,
-    token: String,
+    pub(super) base_url: String,
+    pub(super) token: String,
 }
 
 pub async fn run(verb: Verb, client: &Client) -> Result<Report, Failure> {

@@ -135,6 +135,12 @@ pub struct Resolved<'a> {
 }
 
 impl Schema {
+    /// The attributes which are required, and which `held` does not have.
+    pub fn missing_in<'a>(&'a self, held: &'a Map<String, Value>) -> impl Iterator<Item = &'a str> {
+        let required = self.attributes.iter().filter(|attribute| attribute.required);
+        required.map(|attribute| attribute.name.as_str()).filter(|name| !held.contains_key(*name))
+    }
+
     /// The attribute of that name, in any case of letters (RFC 7643 §2.1).
     pub fn attribute(&self, name: &str) -> Option<&Attribute> {
         named(&self.attributes, name)

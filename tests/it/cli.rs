@@ -1,6 +1,6 @@
 //! The command line does what the admin API does, for people and for scripts.
 
-use std::process::{Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
@@ -10,11 +10,17 @@ use crate::{
 };
 
 /// Runs the real program against the shared gateway, as the operator.
-async fn run(arguments: &str) -> Output {
+pub async fn run(arguments: &str) -> Output {
     run_as(ADMIN.1, arguments).await
 }
 
 async fn run_as(password: &str, arguments: &str) -> Output {
+    let mut command = command_as(password, arguments);
+    tokio::task::spawn_blocking(move || command.output().expect("the binary starts")).await.expect("no panic")
+}
+
+/// The real program, about to talk to the shared gateway as the operator with this password.
+pub fn command_as(password: &str, arguments: &str) -> Command {
     let mut command = binary();
     command
         .args(arguments.split(' '))
@@ -22,7 +28,7 @@ async fn run_as(password: &str, arguments: &str) -> Output {
         .env("REALMGATE_SERVER", format!("http://{}", World::shared().address()))
         .env("REALMGATE_ADMIN_USERNAME", ADMIN.0)
         .env("REALMGATE_ADMIN_PASSWORD", password);
-    tokio::task::spawn_blocking(move || command.output().expect("the binary starts")).await.expect("no panic")
+    command
 }
 
 /// What a script gets. `null` when nothing is printed.

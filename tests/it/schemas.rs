@@ -175,3 +175,24 @@ async fn groups_are_extended_the_same_way() {
     let found = realm.get(&format!("/Groups?filter={}", encoded("urn:acme:team:1.0:Group:budget gt 10"))).await.json();
     assert_eq!(found["totalResults"], 1, "{found}");
 }
+
+#[tokio::test]
+async fn what_it_requires_is_demanded_and_cannot_be_taken_away() {
+    let realm = World::realm().await;
+    let before = format!("/Users/{}", realm.user("before").await);
+    let added = realm.admin.post("/scim/schemas?required=true", schema()).await;
+    assert_eq!(added.status, 201, "{added}");
+    for wrong in [json!({ "userName": "ada" }), json!({ "userName": "ada", BADGE: { "colour": "red" } })] {
+        let reply = realm.post("/Users", wrong).await;
+        assert_eq!(reply.summary(), "400 invalidValue");
+        assert!(reply.detail().contains(BADGE), "{reply}");
+    }
+    let path = format!("/Users/{}", realm.create_user(ada(json!({ "number": 7, "colour": "red" }))).await.id());
+    assert_eq!(realm.put(&path, json!({ "userName": "ada" })).await.summary(), "400 invalidValue");
+    for (at, outcome) in [("", "400 mutability"), (":number", "400 mutability"), (":colour", "200 OK")] {
+        let remove = json!([{ "op": "remove", "path": format!("{BADGE}{at}") }]);
+        assert_eq!(realm.operations(&path, remove).await.summary(), outcome, "{at}");
+    }
+    let disable = json!([{ "op": "replace", "path": "active", "value": false }]);
+    assert_eq!(realm.operations(&before, disable).await.summary(), "200 OK", "a leaver who came before it leaves");
+}

@@ -78,6 +78,10 @@ impl<'a> Draft<'a> {
             // Unassigned means `true` here: who disables somebody by taking `active` away would let them in.
             return Err(Error::invalid_value("`active` cannot be removed; replace it with true or false"));
         }
+        if let Some(gone) = taken_away(self.resource_type, &before.0, &self.attributes) {
+            // RFC 7644 §3.5.2.2 has this word for it.
+            return Err(Error::mutability(format!("`{gone}` is required and cannot be removed; replace it")));
+        }
         let mut resource = Resource(self.attributes);
         finish(self.resource_type, &mut resource)?;
         check_immutable(self.resource_type, before, &resource)?;
@@ -302,6 +306,23 @@ impl<'a> Draft<'a> {
     fn is_core(&self, urn: &str) -> bool {
         urn.eq_ignore_ascii_case(&self.resource_type.schema.id)
     }
+}
+
+/// What is required, was there, and is no longer.
+fn taken_away(resource_type: &ResourceType, before: &Map<String, Value>, after: &Map<String, Value>) -> Option<String> {
+    if let Some(name) = resource_type.schema.missing_in(after).next() {
+        return Some(name.to_owned());
+    }
+    resource_type.extensions.iter().find_map(|extension| {
+        let [before, after] = [before, after].map(|all| all.get(&extension.id).and_then(Value::as_object));
+        match (before?, after) {
+            (_, None) => resource_type.required_extensions.contains(&extension.id).then(|| extension.id.clone()),
+            (before, Some(after)) => {
+                let name = extension.missing_in(after).find(|name| before.contains_key(*name))?;
+                Some(format!("{}:{name}", extension.id))
+            }
+        }
+    })
 }
 
 /// Replaces the value of one attribute by what `change` makes of it; `None` means unassigned, both ways.

@@ -185,7 +185,7 @@ fn complex_attributes_are_merged() {
 
 #[test]
 fn what_a_user_must_have_cannot_be_taken() {
-    assert_snapshot!(strict(json!([{ "op": "remove", "path": "userName" }])), @"invalidValue: `userName` is required for a User and must not be blank");
+    assert_snapshot!(strict(json!([{ "op": "remove", "path": "userName" }])), @"mutability: `userName` is required and cannot be removed; replace it");
     assert_snapshot!(strict(json!([{ "op": "replace", "path": "userName", "value": " " }])), @"invalidValue: `userName` is required for a User and must not be blank");
     assert_snapshot!(strict(json!([{ "op": "remove" }])), @"noTarget: `remove` needs a `path`");
     assert_snapshot!(strict(json!([{ "op": "add", "path": "nickName" }])), @"invalidValue: `nickName` needs a `value`");
