@@ -93,29 +93,7 @@ impl Plan {
     /// Reads a page. `groups_url` is what the ids of a user's groups are appended to; without it they stay unread, as
     /// the members of groups always do.
     pub async fn page(&self, tx: &mut RealmTx, page: &Page, groups_url: Option<&str>) -> Result<Listing> {
-        let falling = self.descending != page.backwards;
-        let (mut rows, mut cut) = (Vec::new(), false);
-        let mut after = page.after.as_ref();
-        let mut offset = if after.is_some() { 0 } else { page.offset };
-        let mut room = ROOM;
-        let stretches = self.stretches(falling, after);
-        for (at, stretch) in stretches.iter().enumerate().filter(|_| page.limit > 0) {
-            // One more than the page has tells whether the list goes on.
-            let wanted = page.limit + 1 - count_of(&rows);
-            let select = Select { stretch: *stretch, falling, after: after.take(), wanted, offset };
-            let found = self.run(tx, &select, groups_url, room).await?;
-            if offset > 0 && found.rows.is_empty() && at + 1 < stretches.len() {
-                offset -= self.count(tx, *stretch).await?;
-            } else {
-                offset = 0;
-            }
-            room = found.rows.iter().fold(room, |room, row| room.saturating_sub(row.raw_size_bytes()));
-            rows.extend(found.rows);
-            cut = found.cut;
-            if cut || count_of(&rows) > page.limit {
-                break;
-            }
-        }
+        let Rows { mut rows, cut } = self.rows(tx, page, groups_url).await?;
         let more = cut || count_of(&rows) > page.limit;
         rows.truncate(usize::try_from(page.limit).unwrap_or(usize::MAX));
         let shows_the_end = page.limit > 0 && !more && !page.backwards && page.after.is_none();
@@ -131,6 +109,32 @@ impl Plan {
             rows.first().zip(rows.last()).map(|(first, last)| Ok::<_, Error>((place_of(first)?, place_of(last)?)));
         let resources = rows.iter().map(listed_from).collect::<Result<_>>()?;
         Ok(Listing { resources, ends: ends.transpose()?, more, total, members: None })
+    }
+
+    /// The rows of a page as they are read, and one more, which tells that the list goes on, if there is one.
+    async fn rows(&self, tx: &mut RealmTx, page: &Page, groups_url: Option<&str>) -> Result<Rows> {
+        let falling = self.descending != page.backwards;
+        let (mut read, mut room) = (Rows::default(), ROOM);
+        let mut after = page.after.as_ref();
+        let mut offset = if after.is_some() { 0 } else { page.offset };
+        let stretches = self.stretches(falling, after);
+        for (at, stretch) in stretches.iter().enumerate() {
+            let wanted = page.limit + 1 - count_of(&read.rows);
+            if page.limit == 0 || wanted == 0 || read.cut {
+                break;
+            }
+            let select = Select { stretch: *stretch, falling, after: after.take(), wanted, offset };
+            let found = self.run(tx, &select, groups_url, room).await?;
+            if offset > 0 && found.rows.is_empty() && at + 1 < stretches.len() {
+                offset = (offset - self.count(tx, *stretch).await?).max(0);
+            } else {
+                offset = 0;
+            }
+            room = found.rows.iter().fold(room, |room, row| room.saturating_sub(row.raw_size_bytes()));
+            read.rows.extend(found.rows);
+            read.cut = found.cut;
+        }
+        Ok(read)
     }
 
     /// The stretches which a page may reach, in the order in which it is read.

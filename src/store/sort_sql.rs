@@ -55,8 +55,9 @@ pub fn key(found: Resolved, resource_type: &ResourceType) -> Key {
     }
 }
 
+/// A value which every row has. It is said all the same, for an index which holds only rows that have it.
 fn always(sql: String, kind: &'static str) -> Key {
-    Key { sql, kind, present: "TRUE".into(), absent: None }
+    Key { present: format!("{sql} IS NOT NULL"), sql, kind, absent: None }
 }
 
 /// The one value of the attribute which counts.
@@ -88,5 +89,41 @@ fn typed(json: &Json, found: Resolved) -> (String, &'static str) {
             let text = if found.leaf().ignores_case() { format!("lower(({text}) COLLATE \"C\")") } else { text };
             (format!("nullif(left({text}, {MAX_KEY_CHARS}), '') COLLATE \"C\""), "text")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+    use crate::scim::sort::Sort;
+
+    fn key_of(resource_type: &ResourceType, by: &str) -> String {
+        let found = Sort::parse(by, None).unwrap().keys(&[resource_type]).unwrap()[0].unwrap();
+        let Key { sql, kind, present, absent } = key(found, resource_type);
+        format!("{sql}: {kind} | {present} | {}", absent.unwrap_or_default())
+            .replace(&sql, "KEY")
+            .replacen("KEY", &sql, 1)
+    }
+
+    fn users(by: &str) -> String {
+        key_of(ResourceType::user(), by)
+    }
+
+    #[test]
+    fn what_has_a_column_is_sorted_by_it() {
+        assert_snapshot!(users("userName"), @"r.user_name_key: text | KEY > '' | KEY = ''");
+        assert_snapshot!(users("displayName"), @"r.display_name_key: text | KEY > '' | (KEY IS NULL OR KEY = '')");
+        assert_snapshot!(key_of(ResourceType::group(), "displayName"), @"r.display_name_key: text | KEY > '' | KEY = ''");
+        assert_snapshot!(users("meta.lastModified"), @"r.updated_at: timestamptz | KEY IS NOT NULL |");
+        assert_snapshot!(users("id"), @"r.id: uuid | KEY IS NOT NULL |");
+    }
+
+    #[test]
+    fn other_values_are_taken_from_the_document() {
+        assert_snapshot!(users("title"), @r#"nullif(left(lower((coalesce(r.comparable, r.attributes) -> 'title' #>> '{}') COLLATE "C"), 256), '') COLLATE "C": text | KEY IS NOT NULL | KEY IS NULL"#);
+        assert_snapshot!(users("profileUrl"), @r#"nullif(left(coalesce(r.comparable, r.attributes) -> 'profileUrl' #>> '{}', 256), '') COLLATE "C": text | KEY IS NOT NULL | KEY IS NULL"#);
+        assert_snapshot!(users("emails"), @r#"nullif(left(lower((coalesce(jsonb_path_query_first(coalesce(r.comparable, r.attributes) -> 'emails', '$[*] ? (@."primary" == true)'), jsonb_path_query_first(coalesce(r.comparable, r.attributes) -> 'emails', '$[0]')) ->> 'value') COLLATE "C"), 256), '') COLLATE "C": text | KEY IS NOT NULL | KEY IS NULL"#);
     }
 }

@@ -1,7 +1,8 @@
 //! Cursors (RFC 9865): a place in a list which the client carries from page to page, so that no node has to remember it.
 //!
 //! A cursor is `base64url(place ‖ HMAC-SHA-256)`. The key is the realm's own; what is signed begins with the query, so a
-//! cursor is good for that query in that realm alone, on every node. It tells nothing that the page before did not.
+//! cursor is good for that query in that realm alone, on every node. It is signed and not encrypted: it holds nothing which
+//! its client may not read.
 
 use std::time::Duration;
 
