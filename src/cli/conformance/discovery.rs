@@ -10,8 +10,7 @@ use super::{
 };
 
 /// Data types of attributes (RFC 7643 §2.3).
-const TYPES: [&str; 8] =
-    ["string", "boolean", "decimal", "integer", "dateTime", "binary", "reference", "complex"];
+const TYPES: [&str; 8] = ["string", "boolean", "decimal", "integer", "dateTime", "binary", "reference", "complex"];
 
 checks! {
     "RFC 7644 §4", "GET /ServiceProviderConfig describes the service provider" => |p| {

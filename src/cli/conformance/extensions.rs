@@ -43,12 +43,8 @@ mod tests {
 
     #[test]
     fn what_a_required_extension_demands_is_made_up_by_type() {
-        let attribute = |name: &str, kind: &str, required: bool| {
-            json!({ "name": name, "type": kind, "required": required, "canonicalValues": [] })
-        };
-        let schema = |urn: &str, resource_type: &str, required: bool, attributes: [Value; 2]| {
-            json!({ "id": urn, "resourceType": resource_type, "required": required, "attributes": attributes })
-        };
+        let attribute = |name: &str, kind: &str, required: bool| json!({ "name": name, "type": kind, "required": required, "canonicalValues": [] });
+        let schema = |urn: &str, resource_type: &str, required: bool, attributes: [Value; 2]| json!({ "id": urn, "resourceType": resource_type, "required": required, "attributes": attributes });
         let tags = json!({ "name": "tags", "multiValued": true, "required": true, "canonicalValues": ["x", "y"] });
         let schemas = json!([
             schema("urn:a", "User", true, [attribute("free", "string", false), tags]),

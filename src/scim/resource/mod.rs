@@ -117,23 +117,11 @@ pub fn admit(resource_type: &ResourceType, incoming: Value, admission: &Admissio
         check_schemas(resource_type, schemas.as_ref())?;
     }
     finish(resource_type, &mut resource)?;
-    check_extensions(resource_type, &resource)?;
-    Ok(Admitted { resource, members })
-}
-
-/// A required extension is there (RFC 7643 §6), and each has what it requires. Of a whole resource alone: a PATCH must
-/// be able to disable somebody who came before the extension did.
-fn check_extensions(resource_type: &ResourceType, resource: &Resource) -> Result<()> {
-    for extension in &resource_type.extensions {
-        let missing = match resource.0.get(&extension.id).and_then(Value::as_object) {
-            None => resource_type.required_extensions.contains(&extension.id).then(|| extension.id.clone()),
-            Some(held) => extension.missing_in(held).next().map(|name| format!("{}:{name}", extension.id)),
-        };
-        if let Some(missing) = missing {
-            return Err(Error::invalid_value(format!("`{missing}` is required for a {}", resource_type.name)));
-        }
+    // Not asked after a PATCH, which must be able to disable somebody who came before the extension did.
+    if let Some(urn) = resource_type.required_extensions.iter().find(|urn| !resource.0.contains_key(*urn)) {
+        return Err(Error::invalid_value(format!("`{urn}` is required for a {}", resource_type.name)));
     }
-    Ok(())
+    Ok(Admitted { resource, members })
 }
 
 /// The rules which hold for a resource as a whole, whichever way it came about: what is required is there, the limits
@@ -146,14 +134,8 @@ pub fn finish(resource_type: &ResourceType, resource: &mut Resource) -> Result<(
     let whole = format!("for a {}", resource_type.name);
     check_required(&resource_type.schema.attributes, &resource.0, &whole)?;
     for extension in &resource_type.extensions {
-        match resource.0.get(&extension.id) {
-            Some(Value::Object(parts)) => {
-                check_required(&extension.attributes, parts, &format!("where `{}` is sent", extension.id))?;
-            }
-            _ if resource_type.required_extensions.contains(&extension.id) => {
-                return Err(Error::invalid_value(format!("`{}` is required {whole}", extension.id)));
-            }
-            _ => {}
+        if let Some(Value::Object(parts)) = resource.0.get(&extension.id) {
+            check_required(&extension.attributes, parts, &format!("where `{}` is sent", extension.id))?;
         }
     }
     if let Some(user_name) = resource.user_name() {
