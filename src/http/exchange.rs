@@ -13,7 +13,7 @@ use super::{
     route::Route,
 };
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A body on its way: of a request as it arrives, of an answer as it leaves.
 pub type Body = UnsyncBoxBody<Bytes, BoxError>;
@@ -145,7 +145,12 @@ pub fn body_of(bytes: impl Into<Bytes>) -> Body {
 
 /// An answer with a body.
 pub fn reply(status: StatusCode, media_type: HeaderValue, body: impl Into<Bytes>) -> Reply {
-    let mut reply = Reply::new(body_of(body));
+    reply_of(status, media_type, body_of(body))
+}
+
+/// An answer whose body may still be in the making.
+pub fn reply_of(status: StatusCode, media_type: HeaderValue, body: Body) -> Reply {
+    let mut reply = Reply::new(body);
     *reply.status_mut() = status;
     reply.headers_mut().insert(header::CONTENT_TYPE, media_type);
     reply

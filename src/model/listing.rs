@@ -1,5 +1,7 @@
 //! A page of a list.
 
+use uuid::Uuid;
+
 use super::{group::Group, user::User};
 use crate::scim::list::Boundary;
 
@@ -21,4 +23,15 @@ pub struct Listing {
     pub more: bool,
     /// How many resources match in all, as of the first page.
     pub total: i64,
+}
+
+impl Listing {
+    /// The ids of the groups in it, in its order.
+    pub fn groups(&self) -> Vec<Uuid> {
+        let group = |listed: &Listed| match listed {
+            Listed::Group(group) => Some(group.document.id),
+            Listed::User(_) => None,
+        };
+        self.resources.iter().filter_map(group).collect()
+    }
 }

@@ -8,7 +8,7 @@ use crate::{
     model::{
         GroupId, Scope,
         document::Document,
-        group::Group,
+        group::{Group, Place, Stretch},
         policy::{GroupNames, OnDelete},
     },
     scim::{
@@ -29,15 +29,8 @@ use crate::{
 
 const RING: &str = "members: a group can be a member neither of itself nor of a group which it contains";
 
-/// Where the answer's members come from: the URLs which the ids of users and groups are appended to, or nowhere.
-#[derive(Debug, Clone, Copy)]
-pub struct MemberUrls<'a> {
-    pub users: &'a str,
-    pub groups: &'a str,
-}
-
 /// Creates a group, with the members that came along.
-pub async fn create(store: &Store, scope: &Scope, incoming: Value, urls: Option<MemberUrls<'_>>) -> Result<Group> {
+pub async fn create(store: &Store, scope: &Scope, incoming: Value, with_members: bool) -> Result<Group> {
     let admitted = resource::admit(&scope.realm.types.group, incoming, &admission(&scope.realm.policy))?;
     let id = GroupId(Uuid::now_v7());
     let delta = MembersDelta::replace(admitted.members.unwrap_or_default());
@@ -54,19 +47,30 @@ pub async fn create(store: &Store, scope: &Scope, incoming: Value, urls: Option<
         };
         if !delta.add.is_empty() {
             // Nobody sees the group yet, so nobody can put it into another one.
-            move_members(&mut tx, scope, &mut document, delta, Nesting::Safe, urls.is_none()).await?;
+            move_members(&mut tx, scope, &mut document, delta, Nesting::Safe, !with_members).await?;
         }
-        with_members(tx, document, urls).await
+        read_along(tx, document, with_members).await
     })
     .await
 }
 
 /// The group of that id, which may be any text.
-pub async fn get(store: &Store, scope: &Scope, id: &str, urls: Option<MemberUrls<'_>>) -> Result<Group> {
+pub async fn get(store: &Store, scope: &Scope, id: &str, with_members: bool) -> Result<Group> {
     let group_id = parse(id)?;
     let mut tx = store.begin(scope).await?;
-    let document = groups::find(&mut tx, group_id).await?.ok_or_else(|| not_found(id))?;
-    with_members(tx, document, urls).await
+    let found = if with_members {
+        groups::find_with_members(tx, group_id).await?
+    } else {
+        let found = groups::find(&mut tx, group_id).await?;
+        tx.commit().await?;
+        found.map(|document| Group { document, members: None })
+    };
+    found.ok_or_else(|| not_found(id))
+}
+
+/// The members of `groups` from `place` on, as far as a stretch goes. Fails if one of the groups is gone.
+pub async fn members(store: &Store, scope: &Scope, groups: &[Uuid], place: Place) -> Result<Stretch> {
+    Ok(members::read(store.begin(scope).await?, groups, place).await?)
 }
 
 /// Replaces what the IdP wrote (RFC 7644 §3.5.1). A PUT which is silent about `members` leaves them as they are: the
@@ -77,11 +81,11 @@ pub async fn replace(
     id: &str,
     incoming: Value,
     if_match: IfMatch<'_>,
-    urls: Option<MemberUrls<'_>>,
+    with_members: bool,
 ) -> Result<Group> {
     let admitted = resource::admit(&scope.realm.types.group, incoming, &admission(&scope.realm.policy))?;
     let delta = admitted.members.map(MembersDelta::replace).unwrap_or_default();
-    change(store, scope, id, if_match, urls, |_| Ok((admitted.resource.clone(), delta.clone()))).await
+    change(store, scope, id, if_match, with_members, |_| Ok((admitted.resource.clone(), delta.clone()))).await
 }
 
 /// Applies the operations, all or none (RFC 7644 §3.5.2). What it costs depends on what is named, not on how many
@@ -92,10 +96,10 @@ pub async fn patch(
     id: &str,
     operations: &[Operation],
     if_match: IfMatch<'_>,
-    urls: Option<MemberUrls<'_>>,
+    with_members: bool,
 ) -> Result<Group> {
     let admission = admission(&scope.realm.policy);
-    change(store, scope, id, if_match, urls, |before| {
+    change(store, scope, id, if_match, with_members, |before| {
         let patched = patch::apply(&scope.realm.types.group, before, operations, &admission)?;
         Ok((patched.resource, patched.members))
     })
@@ -128,7 +132,7 @@ async fn change(
     scope: &Scope,
     id: &str,
     if_match: IfMatch<'_>,
-    urls: Option<MemberUrls<'_>>,
+    with_members: bool,
     to: impl Fn(&Resource) -> Result<(Resource, MembersDelta)> + Sync,
 ) -> Result<Group> {
     let (group_id, to) = (parse(id)?, &to);
@@ -141,12 +145,12 @@ async fn change(
             if_match.check(document.version)?;
             let before = document.resource().ok_or(Error::Damaged(group_id.0))?;
             let (after, delta) = to(&before)?;
-            let last = urls.is_none() && before == after;
+            let last = !with_members && before == after;
             if !delta.is_empty() && !move_members(&mut tx, scope, &mut document, &delta, nesting, last).await? {
                 return Ok(None);
             }
             write(&mut tx, scope, &mut document, &before, &after).await?;
-            with_members(tx, document, urls).await.map(Some)
+            read_along(tx, document, with_members).await.map(Some)
         })
     };
     match attempt(Nesting::Unsafe).await? {
@@ -198,14 +202,13 @@ async fn move_members(
 }
 
 /// The group as the answer needs it, once everything before is committed.
-async fn with_members(mut tx: RealmTx, document: Document, urls: Option<MemberUrls<'_>>) -> Result<Group> {
-    let members = match urls {
-        Some(urls) => {
-            members::list(&mut tx, &[document.id], urls.users, urls.groups).await?.pop().map(|(_, text)| text)
-        }
-        None => None,
+async fn read_along(tx: RealmTx, document: Document, with_members: bool) -> Result<Group> {
+    let members = if with_members {
+        Some(members::read(tx, &[document.id], Place::default()).await?)
+    } else {
+        tx.commit().await?;
+        None
     };
-    tx.commit().await?;
     Ok(Group { document, members })
 }
 

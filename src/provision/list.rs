@@ -1,14 +1,11 @@
 //! What an IdP reads of many resources at once (RFC 7644 §3.4.2, §3.4.3).
 
-use std::collections::HashMap;
-
-use uuid::Uuid;
-
-use super::{Result, groups::MemberUrls};
+use super::{Result, transaction};
 use crate::{
     model::{
         Scope,
-        listing::{Listed, Listing},
+        group::{Place, Stretch},
+        listing::Listing,
     },
     scim::{filter::Filter, list::Page, schema::ResourceType, sort::Sort},
     store::{Store, list::Plan, members},
@@ -23,36 +20,33 @@ pub struct Query<'a> {
     pub sort: Option<&'a Sort>,
 }
 
-/// What is read along with the resources: each with the URLs that its values need, or not at all.
+/// What is read along with the resources.
 #[derive(Debug, Clone, Copy)]
 pub struct Along<'a> {
     /// The groups of users, by the URL which a group's id is appended to.
     pub groups: Option<&'a str>,
     /// The members of groups.
-    pub members: Option<MemberUrls<'a>>,
+    pub members: bool,
 }
 
-/// A page of the resources which the query is for.
-pub async fn list(store: &Store, scope: &Scope, query: &Query<'_>, page: &Page, along: Along<'_>) -> Result<Listing> {
-    let plan = Plan::new(query.types, query.filter, query.sort, scope.realm.policy.dialect)?;
-    let mut tx = store.begin(scope).await?;
-    let mut listing = plan.page(&mut tx, page, along.groups).await?;
-    if let Some(urls) = along.members {
-        let group = |listed: &Listed| match listed {
-            Listed::Group(group) => Some(group.document.id),
-            Listed::User(_) => None,
-        };
-        let ids: Vec<Uuid> = listing.resources.iter().filter_map(group).collect();
-        if !ids.is_empty() {
-            let members = members::list(&mut tx, &ids, urls.users, urls.groups).await?;
-            let mut members: HashMap<Uuid, String> = members.into_iter().collect();
-            for listed in &mut listing.resources {
-                if let Listed::Group(group) = listed {
-                    group.members = members.remove(&group.document.id);
-                }
-            }
+/// A page of the resources which the query is for, and the first members of the groups among them.
+pub async fn list(
+    store: &Store,
+    scope: &Scope,
+    query: &Query<'_>,
+    page: &Page,
+    along: Along<'_>,
+) -> Result<(Listing, Option<Stretch>)> {
+    let plan = &Plan::new(query.types, query.filter, query.sort, scope.realm.policy.dialect)?;
+    transaction(store, scope, |mut tx| async move {
+        let listing = plan.page(&mut tx, page, along.groups).await?;
+        let groups = listing.groups();
+        if groups.is_empty() || !along.members {
+            tx.commit().await?;
+            return Ok((listing, None));
         }
-    }
-    tx.commit().await?;
-    Ok(listing)
+        let members = members::read(tx, &groups, Place::default()).await?;
+        Ok((listing, Some(members)))
+    })
+    .await
 }

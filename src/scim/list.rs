@@ -146,9 +146,16 @@ impl Projection {
         }
     }
 
-    /// Does this leave a resource as it is?
+    /// Has the client said nothing?
     pub fn is_default(&self) -> bool {
         *self == Self::Default
+    }
+
+    /// Does this leave resources of that type as they are?
+    pub fn is_all_of(&self, resource_type: &ResourceType) -> bool {
+        let on_request = |attribute: &Attribute| attribute.returned == Returned::Request;
+        let withheld = |attribute: &Attribute| on_request(attribute) || attribute.sub_attributes.iter().any(on_request);
+        self.is_default() && !resource_type.schemas().flat_map(|schema| &schema.attributes).any(withheld)
     }
 
     /// Can the answer have that attribute of the core schema? If not, it need not be fetched.
@@ -163,7 +170,7 @@ impl Projection {
 
     /// Takes away what the client does not want. What is always returned stays.
     pub fn apply(&self, resource_type: &ResourceType, resource: &mut Map<String, Value>) {
-        if self.is_default() {
+        if self.is_all_of(resource_type) {
             return;
         }
         resource.retain(|key, value| {
@@ -210,17 +217,24 @@ impl Projection {
                 Some(sub) => subs.push(sub.as_str()),
             }
         }
-        let always = |name: &str| {
+        let sub_is = |name: &str, returned| {
             let sub = attribute.and_then(|attribute| attribute.sub(name));
-            sub.is_some_and(|sub| sub.returned == Returned::Always)
+            sub.is_some_and(|sub| sub.returned == returned)
         };
+        let always = |name: &str| sub_is(name, Returned::Always);
         let named = |name: &str| subs.iter().any(|sub| sub.eq_ignore_ascii_case(name));
+        // RFC 7643 §7, `returned`: only `attributes` can ask for what is returned on request.
+        let on_request = attribute.is_some_and(|attribute| attribute.returned == Returned::Request);
+        let withheld = attribute
+            .is_some_and(|attribute| attribute.sub_attributes.iter().any(|sub| sub.returned == Returned::Request));
         match self {
-            Self::Default => true,
             Self::Only(_) if whole => true,
             Self::Only(_) => !subs.is_empty() && retain_subs(value, |name| named(name) || always(name)),
-            Self::Without(_) if whole => false,
-            Self::Without(_) => subs.is_empty() || retain_subs(value, |name| !named(name) || always(name)),
+            Self::Default | Self::Without(_) if whole || on_request => false,
+            Self::Default | Self::Without(_) if subs.is_empty() && !withheld => true,
+            Self::Default | Self::Without(_) => {
+                retain_subs(value, |name| always(name) || !(named(name) || sub_is(name, Returned::Request)))
+            }
         }
     }
 

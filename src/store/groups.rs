@@ -1,17 +1,25 @@
 //! Groups, without their members.
 
+use std::sync::LazyLock;
+
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use tokio_postgres::types::Json;
+use uuid::Uuid;
 
 use super::{
     error::{Error, Result},
     json::JsonText,
+    members,
     outbox::Origin,
     tx::RealmTx,
     users::document_from,
 };
-use crate::model::{GroupId, document::Document};
+use crate::model::{
+    GroupId,
+    document::Document,
+    group::{Group, Place},
+};
 
 /// What is written of a group: the document, and beside it what is looked up.
 #[derive(Debug)]
@@ -35,6 +43,19 @@ pub const INSERT: &str = "
 
 pub const FIND: &str = "
     SELECT id, version, created_at, updated_at, attributes FROM groups WHERE realm_id = $1 AND id = $2";
+
+/// The group in the first row, a stretch of its members in those behind it: one statement sees both at one moment. Its
+/// parameters are those of [`members::READ`].
+static FIND_WITH_MEMBERS: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT id, version, created_at, updated_at, attributes, NULL AS place, NULL AS is_there, NULL AS member_id,
+                NULL AS is_nested, NULL AS display
+           FROM groups WHERE realm_id = $1 AND id = ($2::uuid[])[1]
+         UNION ALL
+         SELECT NULL, NULL, NULL, NULL, NULL, m.* FROM ({}) m",
+        members::READ
+    )
+});
 
 /// Foreign keys still find the group meanwhile, so it can become a member of others.
 const LOCK: &str = "
@@ -100,6 +121,18 @@ pub async fn insert(tx: &mut RealmTx, id: GroupId, row: &GroupRow, origin: &Orig
 
 pub async fn find(tx: &mut RealmTx, id: GroupId) -> Result<Option<Document>> {
     tx.query(FIND, &[&id.0]).await?.first().map(document_from).transpose()
+}
+
+/// The group with the first of its members; and commits.
+pub async fn find_with_members(mut tx: RealmTx, id: GroupId) -> Result<Option<Group>> {
+    let first = Place::default();
+    let rows = tx.finish(&FIND_WITH_MEMBERS, &[&[id.0].as_slice(), &first.after, &members::STRETCH]).await?;
+    match rows.split_first() {
+        Some((row, members)) if row.try_get::<_, Option<Uuid>>("id")?.is_some() => {
+            Ok(Some(Group { document: document_from(row)?, members: Some(members::stretch_of(members, first.group)?) }))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// The group, held against every other writer of it and of its membership until the transaction ends.

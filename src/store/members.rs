@@ -1,11 +1,22 @@
 //! Membership, row by row: what is named comes or goes, and nothing else is touched.
 
 use jiff::Timestamp;
-use tokio_postgres::types::ToSql;
+use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 
-use super::{error::Result, json::JsonText, outbox::Origin, tx::RealmTx};
-use crate::{model::GroupId, scim::patch::MembersDelta};
+use super::{
+    error::{Error, Result},
+    json::JsonText,
+    outbox::Origin,
+    tx::RealmTx,
+};
+use crate::{
+    model::{
+        GroupId,
+        group::{Member, MemberKind, Place, Stretch},
+    },
+    scim::patch::MembersDelta,
+};
 
 /// One statement for a whole difference: who is meant, who goes, who comes, the version raised once, an event for each.
 ///
@@ -16,7 +27,7 @@ use crate::{model::GroupId, scim::patch::MembersDelta};
 /// The planner takes an array for ten elements, and would rather read through a group which it believes to be small
 /// than look ten members up. So it is told nothing: behind `LIMIT` it expects one row, and `found` hides that all of
 /// them are about one group, which leaves the whole primary key as the only good way to a membership.
-const CHANGE: &str = "
+pub const CHANGE: &str = "
     WITH RECURSIVE named AS (
         SELECT $2::uuid AS group_id, value, id, comes
           FROM unnest($4::text[], $5::uuid[], $6::boolean[]) AS t (value, id, comes)
@@ -91,19 +102,25 @@ const CHANGE: &str = "
     UNION ALL
     (SELECT NULL, NULL, NULL FROM barred LIMIT 1)";
 
-/// `members` as the JSON text of an answer; `$3` and `$4` are the URLs which ids of users and groups are appended to.
-const LIST: &str = "
-    SELECT m.group_id, jsonb_agg(jsonb_build_object(
-               'value', m.member_id,
-               '$ref', CASE WHEN m.user_id IS NULL THEN $4::text ELSE $3::text END || m.member_id,
-               'type', CASE WHEN m.user_id IS NULL THEN 'Group' ELSE 'User' END,
-               'display', coalesce(u.attributes -> 'displayName', u.attributes -> 'userName',
-                                   g.attributes -> 'displayName')) ORDER BY m.member_id)
-      FROM group_members m
-      LEFT JOIN users u ON u.realm_id = m.realm_id AND u.id = m.user_id
-      LEFT JOIN groups g ON g.realm_id = m.realm_id AND g.id = m.nested_id
-     WHERE m.realm_id = $1 AND m.group_id = ANY ($2)
-     GROUP BY m.group_id";
+/// Rows of a stretch: at least one for each group that it reaches, so that a group which is gone is not taken for an
+/// empty one. Each group is read in the order of its primary key; what joins them by `LATERAL` keeps their order.
+pub(super) const READ: &str = "
+    SELECT t.place, g.is_there, m.member_id, m.is_nested,
+           CASE WHEN m.is_nested
+                THEN (SELECT attributes -> 'displayName' FROM groups WHERE realm_id = $1 AND id = m.member_id)
+                ELSE (SELECT coalesce(attributes -> 'displayName', attributes -> 'userName') FROM users
+                       WHERE realm_id = $1 AND id = m.member_id) END AS display
+      FROM unnest($2::uuid[]) WITH ORDINALITY AS t (group_id, place)
+      LEFT JOIN LATERAL (SELECT true AS is_there FROM groups WHERE realm_id = $1 AND id = t.group_id LIMIT 1) g ON true
+      LEFT JOIN LATERAL (
+          SELECT member_id, nested_id IS NOT NULL AS is_nested FROM group_members
+           WHERE realm_id = $1 AND group_id = t.group_id
+             AND member_id > CASE t.place WHEN 1 THEN $3 ELSE '00000000-0000-0000-0000-000000000000'::uuid END
+           ORDER BY member_id LIMIT $4) m ON true
+     LIMIT $4";
+
+/// Members of a stretch, at most: some hundred kilobytes of an answer.
+pub(super) const STRETCH: i64 = 2000;
 
 /// What came of a change of membership.
 #[derive(Debug, PartialEq, Eq)]
@@ -166,11 +183,33 @@ pub async fn change(
     Ok(if unknown.is_empty() { Outcome::Barred } else { Outcome::Unknown(unknown) })
 }
 
-/// `members` of the groups as JSON text, for those which have any. The URLs end in a slash.
-pub async fn list(tx: &mut RealmTx, groups: &[Uuid], users_url: &str, groups_url: &str) -> Result<Vec<(Uuid, String)>> {
-    tx.query(LIST, &[&groups, &users_url, &groups_url])
-        .await?
-        .iter()
-        .map(|row| Ok((row.try_get(0)?, row.try_get::<_, JsonText>(1)?.0)))
-        .collect()
+/// The members of `groups` from `place` on, as far as a stretch goes; and commits. [`Error::Dangling`] if one of the
+/// groups is gone.
+pub async fn read(mut tx: RealmTx, groups: &[Uuid], place: Place) -> Result<Stretch> {
+    let ahead = groups.get(place.group..).unwrap_or_default();
+    let rows = tx.finish(READ, &[&ahead, &place.after, &STRETCH]).await?;
+    stretch_of(&rows, place.group)
+}
+
+/// What is behind the rows of [`READ`] if the first of its groups is the one at index `first`.
+pub(super) fn stretch_of(rows: &[Row], first: usize) -> Result<Stretch> {
+    let mut stretch = Stretch::default();
+    for row in rows {
+        if row.try_get::<_, Option<bool>>("is_there")?.is_none() {
+            return Err(Error::Dangling("group_members_group_id".into()));
+        }
+        let place: i64 = row.try_get("place")?;
+        let group = first + usize::try_from(place - 1).unwrap_or_default();
+        let member: Option<Uuid> = row.try_get("member_id")?;
+        stretch.next = Some(Place { group: group + usize::from(member.is_none()), after: member.unwrap_or_default() });
+        if let Some(id) = member {
+            let kind = if row.try_get("is_nested")? { MemberKind::Group } else { MemberKind::User };
+            let display: Option<JsonText> = row.try_get("display")?;
+            stretch.members.push((group, Member { id, kind, display: display.map(|text| text.0) }));
+        }
+    }
+    if i64::try_from(rows.len()).is_ok_and(|rows| rows < STRETCH) {
+        stretch.next = None;
+    }
+    Ok(stretch)
 }

@@ -19,7 +19,7 @@ use crate::model::RealmId;
 const ENTER: &str = "SELECT enter($1, $2)";
 
 /// A statement that runs once is planned for its values: only they tell whether `meta.lastModified gt` finds few.
-const PLAN_FOR_VALUES: &str = "SET LOCAL plan_cache_mode = force_custom_plan";
+const PLAN_FOR_VALUES: &str = "SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_seqscan = on";
 
 /// A transaction which stands in one realm at one epoch.
 ///

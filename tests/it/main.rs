@@ -24,6 +24,7 @@ mod groups;
 mod hostile;
 mod http;
 mod isolation;
+mod large_groups;
 mod lists;
 mod outage;
 mod policy;

@@ -1,5 +1,8 @@
 //! No request hangs, and no more are worked on than the node can bear: what is too much is told to come back at once
 //! rather than queued. Below `rescue`, which words the refusal.
+//!
+//! A body which is made while the client takes it lasts as long as the client likes. Such answers have a quarter of the
+//! places, and keep one until their end, so that slow readers stand in the way of slow readers only.
 
 use std::{
     sync::Arc,
@@ -7,6 +10,8 @@ use std::{
     time::Duration,
 };
 
+use http_body::Body as _;
+use http_body_util::BodyExt;
 use tokio::sync::Semaphore;
 use tower::{Layer, Service};
 
@@ -18,8 +23,8 @@ use crate::http::{
 
 /// `time` is from the headers to the answer, `most` the number of requests in flight.
 pub fn layer<S>(time: Duration, most: usize) -> impl Layer<S, Service = Bounds<S>> + Clone {
-    let in_flight = Arc::new(Semaphore::new(most));
-    tower::layer::layer_fn(move |inner| Bounds { inner, time, in_flight: in_flight.clone() })
+    let (in_flight, streams) = (Arc::new(Semaphore::new(most)), Arc::new(Semaphore::new(most.div_ceil(4))));
+    tower::layer::layer_fn(move |inner| Bounds { inner, time, in_flight: in_flight.clone(), streams: streams.clone() })
 }
 
 #[derive(Clone)]
@@ -27,6 +32,7 @@ pub struct Bounds<S> {
     inner: S,
     time: Duration,
     in_flight: Arc<Semaphore>,
+    streams: Arc<Semaphore>,
 }
 
 impl<S> Service<Routed> for Bounds<S>
@@ -47,9 +53,19 @@ where
             return Box::pin(std::future::ready(Err(Failure::Busy)));
         };
         let answer = tokio::time::timeout(self.time, self.inner.call(routed));
+        let streams = self.streams.clone();
         Box::pin(async move {
             let _place = place;
-            answer.await.unwrap_or(Err(Failure::TimedOut))
+            let reply = answer.await.unwrap_or(Err(Failure::TimedOut))?;
+            if reply.body().size_hint().exact().is_some() {
+                return Ok(reply);
+            }
+            let place = streams.try_acquire_owned().map_err(|_| Failure::Busy)?;
+            let keep = move |frame| {
+                let _until_the_end = &place;
+                frame
+            };
+            Ok(reply.map(|body| body.map_frame(keep).boxed_unsync()))
         })
     }
 }

@@ -96,14 +96,14 @@ async fn run(
             Done { status: StatusCode::NO_CONTENT, id: id.to_owned(), version: None }
         }
         (Endpoint::Groups, Verb::Create) => {
-            done(StatusCode::CREATED, groups::create(store, scope, data, None).await?.document)
+            done(StatusCode::CREATED, groups::create(store, scope, data, false).await?.document)
         }
         (Endpoint::Groups, Verb::Replace) => {
-            done(StatusCode::OK, groups::replace(store, scope, id, data, if_match, None).await?.document)
+            done(StatusCode::OK, groups::replace(store, scope, id, data, if_match, false).await?.document)
         }
         (Endpoint::Groups, Verb::Patch) => {
             let operations = patch::parse(data, &admission)?;
-            done(StatusCode::NO_CONTENT, groups::patch(store, scope, id, &operations, if_match, None).await?.document)
+            done(StatusCode::NO_CONTENT, groups::patch(store, scope, id, &operations, if_match, false).await?.document)
         }
         (Endpoint::Groups, Verb::Delete) => {
             groups::delete(store, scope, id, if_match).await?;

@@ -2,53 +2,57 @@
 
 use http::{StatusCode, header};
 
-use super::render::{self, Asked, Rendered};
+use super::{
+    members::{Answer, Shown},
+    render::{self, Asked, List, Rendered},
+};
 use crate::{
     http::{
         Edge,
         exchange::{Permitted, Reply, empty, with_header},
         failure::Result,
     },
-    model::{Scope, group::Group},
-    provision::{
-        IfMatch,
-        groups::{self, MemberUrls},
-    },
+    model::{Scope, document::Document, group::Group},
+    provision::{IfMatch, groups},
     scim::patch,
 };
 
 pub async fn create(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
-    let (asked, urls) = (Asked::of(&call)?, Urls::of(&call));
-    let group = groups::create(&edge.store, call.caller(), call.json()?, urls.wanted(&asked)).await?;
-    let rendered = rendered(&call, &asked, &group);
+    let (asked, shown) = asked(&call)?;
+    let group = groups::create(&edge.store, call.caller(), call.json()?, shown.is_some()).await?;
+    let rendered = rendered(&call, &asked, &group.document);
     let location = rendered.location.clone();
-    Ok(with_header(rendered.reply(StatusCode::CREATED), header::LOCATION, &location))
+    let reply = answer(&edge, &call, StatusCode::CREATED, rendered, group, shown);
+    Ok(with_header(reply, header::LOCATION, &location))
 }
 
 pub async fn get(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
-    let (asked, urls) = (Asked::of(&call)?, Urls::of(&call));
-    let group = groups::get(&edge.store, call.caller(), call.param("id"), urls.wanted(&asked)).await?;
-    Ok(rendered(&call, &asked, &group).reply_unless_known(&call))
+    let (asked, shown) = asked(&call)?;
+    let group = groups::get(&edge.store, call.caller(), call.param("id"), shown.is_some()).await?;
+    let rendered = rendered(&call, &asked, &group.document);
+    let known = rendered.not_modified(&call);
+    Ok(known.unwrap_or_else(|| answer(&edge, &call, StatusCode::OK, rendered, group, shown)))
 }
 
 pub async fn replace(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
-    let (asked, urls) = (Asked::of(&call)?, Urls::of(&call));
+    let (asked, shown) = asked(&call)?;
     let (id, if_match) = (call.param("id"), IfMatch(call.header(header::IF_MATCH)));
-    let group = groups::replace(&edge.store, call.caller(), id, call.json()?, if_match, urls.wanted(&asked)).await?;
-    Ok(rendered(&call, &asked, &group).reply(StatusCode::OK))
+    let group = groups::replace(&edge.store, call.caller(), id, call.json()?, if_match, shown.is_some()).await?;
+    let rendered = rendered(&call, &asked, &group.document);
+    Ok(answer(&edge, &call, StatusCode::OK, rendered, group, shown))
 }
 
 /// Answers 204 unless the client names the attributes that it wants: a group may have a million members.
 pub async fn patch(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
-    let (asked, urls) = (Asked::of(&call)?, Urls::of(&call));
+    let (asked, shown) = asked(&call)?;
     let (id, if_match) = (call.param("id"), IfMatch(call.header(header::IF_MATCH)));
     let operations = patch::parse(call.json()?, &render::admission(&call))?;
     let answers = !asked.projection.is_default();
-    let wanted = urls.wanted(&asked).filter(|_| answers);
-    let group = groups::patch(&edge.store, call.caller(), id, &operations, if_match, wanted).await?;
-    let rendered = rendered(&call, &asked, &group);
+    let with_members = answers && shown.is_some();
+    let group = groups::patch(&edge.store, call.caller(), id, &operations, if_match, with_members).await?;
+    let rendered = rendered(&call, &asked, &group.document);
     Ok(if answers {
-        rendered.reply(StatusCode::OK)
+        answer(&edge, &call, StatusCode::OK, rendered, group, shown)
     } else {
         with_header(empty(StatusCode::NO_CONTENT), header::ETAG, &rendered.etag)
     })
@@ -60,24 +64,28 @@ pub async fn delete(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
     Ok(empty(StatusCode::NO_CONTENT))
 }
 
-/// What the ids of members are appended to.
-pub(super) struct Urls {
-    users: String,
-    groups: String,
+/// What the request asks for, and what of the members: they are read only where the answer shows them.
+fn asked(call: &Permitted<Scope>) -> Result<(Asked, Option<Shown>)> {
+    let asked = Asked::of(call)?;
+    let shown = Shown::of(&call.caller().realm.types.group, &asked.projection);
+    Ok((asked, shown))
 }
 
-impl Urls {
-    pub(super) fn of(call: &Permitted<Scope>) -> Self {
-        Self { users: format!("{}/Users/", call.base_url), groups: format!("{}/Groups/", call.base_url) }
-    }
-
-    /// Members are read only where the answer shows them.
-    pub(super) fn wanted(&self, asked: &Asked) -> Option<MemberUrls<'_>> {
-        asked.projection.includes("members").then_some(MemberUrls { users: &self.users, groups: &self.groups })
-    }
+pub(super) fn rendered(call: &Permitted<Scope>, asked: &Asked, document: &Document) -> Rendered {
+    Rendered::of(&call.caller().realm.types.group, document, None, asked, &call.base_url)
 }
 
-pub(super) fn rendered(call: &Permitted<Scope>, asked: &Asked, group: &Group) -> Rendered {
-    let members = group.members.as_deref().map(|members| ("members", members));
-    Rendered::of(&call.caller().realm.types.group, &group.document, members, asked, &call.base_url)
+fn answer(
+    edge: &Edge,
+    call: &Permitted<Scope>,
+    status: StatusCode,
+    mut rendered: Rendered,
+    group: Group,
+    shown: Option<Shown>,
+) -> Reply {
+    let (Some(members), Some(shown)) = (group.members, shown) else { return rendered.reply(status) };
+    let text = std::mem::take(&mut rendered.body);
+    let ends = vec![text.len() - 1];
+    let answer = Answer::new(edge, call, shown, List { text, ends }, vec![group.document.id]);
+    rendered.reply_with(status, answer.body(members))
 }

@@ -1,15 +1,18 @@
 //! Lists (RFC 7644 §3.4.2, §3.4.3; RFC 9865): of one resource type or of all, by GET or by POST, by index or by cursor.
 
+use http::StatusCode;
+
 use super::{
     cursor::{self, Fingerprint},
-    groups::{self, Urls},
+    groups,
+    members::{Answer, Shown},
     render::{self, Asked, Place},
     users,
 };
 use crate::{
     http::{
         Edge,
-        exchange::{Permitted, Reply},
+        exchange::{Permitted, Reply, SCIM_JSON, reply_of},
         failure::Result,
     },
     model::{Scope, listing::Listed},
@@ -80,13 +83,12 @@ async fn answer(edge: Edge, call: &Permitted<Scope>, kinds: Kinds, parameters: P
         }
     };
     let asked = Asked { projection: query.projection };
-    let (groups_url, urls) = (users::groups_url(call), Urls::of(call));
-    let along = Along {
-        groups: asked.projection.includes("groups").then_some(groups_url.as_str()),
-        members: urls.wanted(&asked),
-    };
+    let groups_url = users::groups_url(call);
+    let shown = Shown::of(&scope.realm.types.group, &asked.projection);
+    let along =
+        Along { groups: asked.projection.includes("groups").then_some(groups_url.as_str()), members: shown.is_some() };
     let wanted = Query { types: &types, filter: filter.as_ref(), sort: query.sort.as_ref() };
-    let listing = list::list(&edge.store, scope, &wanted, &page, along).await?;
+    let (listing, members) = list::list(&edge.store, scope, &wanted, &page, along).await?;
     let place = match &query.start {
         Start::Index(offset) => {
             edge.walks.remember(scope, fingerprint, &page, &listing).await;
@@ -96,7 +98,12 @@ async fn answer(edge: Edge, call: &Permitted<Scope>, kinds: Kinds, parameters: P
     };
     let resources = listing.resources.iter().map(|listed| match listed {
         Listed::User(user) => users::rendered(call, &asked, user),
-        Listed::Group(group) => groups::rendered(call, &asked, group),
+        Listed::Group(group) => groups::rendered(call, &asked, &group.document),
     });
-    Ok(render::list(listing.total, &place, resources))
+    let mut list = render::list(listing.total, &place, resources);
+    let (Some(members), Some(shown)) = (members, shown) else { return Ok(list.reply()) };
+    let mut listed = listing.resources.iter();
+    list.ends.retain(|_| matches!(listed.next(), Some(Listed::Group(_))));
+    let answer = Answer::new(&edge, call, shown, list, listing.groups());
+    Ok(reply_of(StatusCode::OK, SCIM_JSON, answer.body(members)))
 }

@@ -8,6 +8,7 @@ mod cursor;
 mod discovery;
 mod groups;
 mod list;
+mod members;
 mod render;
 mod users;
 pub mod walk;

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::cursor::Cursors;
 use crate::{
     http::{
-        exchange::{Permitted, Reply, SCIM_JSON, empty, reply, with_header},
+        exchange::{Body, Permitted, Reply, SCIM_JSON, body_of, empty, reply, reply_of, with_header},
         failure::Result,
     },
     model::{Scope, document::Document},
@@ -75,7 +75,7 @@ impl Rendered {
         // The document is an object which holds at least `schemas`.
         body.push(',');
         body.push_str(document.attributes.trim_start().strip_prefix('{').unwrap_or("}"));
-        if !asked.projection.is_default()
+        if !asked.projection.is_all_of(resource_type)
             && let Ok(mut map) = serde_json::from_str::<Map<String, Value>>(&body)
         {
             asked.projection.apply(resource_type, &mut map);
@@ -84,18 +84,35 @@ impl Rendered {
         Self { body, location, etag }
     }
 
-    pub fn reply(self, status: StatusCode) -> Reply {
-        let reply = reply(status, SCIM_JSON, self.body);
+    pub fn reply(mut self, status: StatusCode) -> Reply {
+        let body = std::mem::take(&mut self.body);
+        self.reply_with(status, body_of(body))
+    }
+
+    /// The answer, its body made by somebody else.
+    pub fn reply_with(&self, status: StatusCode, body: Body) -> Reply {
+        let reply = reply_of(status, SCIM_JSON, body);
         with_header(with_header(reply, header::ETAG, &self.etag), header::CONTENT_LOCATION, &self.location)
     }
 
-    /// 304 if the client has this version already (RFC 7644 §3.14), else the resource.
-    pub fn reply_unless_known(self, call: &Permitted<Scope>) -> Reply {
+    /// 304 if the client has this version already (RFC 7644 §3.14).
+    pub fn not_modified(&self, call: &Permitted<Scope>) -> Option<Reply> {
         let known = call.header(header::IF_NONE_MATCH).unwrap_or_default();
-        if known.split(',').map(str::trim).any(|tag| tag == "*" || tag == self.etag) {
-            return with_header(empty(StatusCode::NOT_MODIFIED), header::ETAG, &self.etag);
-        }
-        self.reply(StatusCode::OK)
+        let is_known = known.split(',').map(str::trim).any(|tag| tag == "*" || tag == self.etag);
+        is_known.then(|| with_header(empty(StatusCode::NOT_MODIFIED), header::ETAG, &self.etag))
+    }
+}
+
+/// The text of a list, and where in it each resource ends: before its closing brace.
+#[derive(Debug)]
+pub struct List {
+    pub text: String,
+    pub ends: Vec<usize>,
+}
+
+impl List {
+    pub fn reply(self) -> Reply {
+        reply(StatusCode::OK, SCIM_JSON, self.text)
     }
 }
 
@@ -109,21 +126,23 @@ pub enum Place {
 }
 
 /// A ListResponse (RFC 7644 §3.4.2).
-pub fn list(total: i64, place: &Place, resources: impl ExactSizeIterator<Item = Rendered>) -> Reply {
+pub fn list(total: i64, place: &Place, resources: impl ExactSizeIterator<Item = Rendered>) -> List {
     let mut body = String::with_capacity(256 + resources.len() * 1024);
     let _ = write!(
         body,
         r#"{{"schemas":["{LIST_RESPONSE_URN}"],"totalResults":{total},{place}"itemsPerPage":{},"Resources":["#,
         resources.len(),
     );
+    let mut ends = Vec::with_capacity(resources.len());
     for (index, resource) in resources.enumerate() {
         if index > 0 {
             body.push(',');
         }
         body.push_str(&resource.body);
+        ends.push(body.len() - 1);
     }
     body.push_str("]}");
-    reply(StatusCode::OK, SCIM_JSON, body)
+    List { text: body, ends }
 }
 
 /// The members of the answer, each with a comma behind it. Cursors are of characters which need no escapes.

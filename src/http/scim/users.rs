@@ -25,7 +25,8 @@ pub async fn create(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
 pub async fn get(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
     let asked = Asked::of(&call)?;
     let user = users::get(&edge.store, call.caller(), call.param("id"), &groups_url(&call)).await?;
-    Ok(rendered(&call, &asked, &user).reply_unless_known(&call))
+    let rendered = rendered(&call, &asked, &user);
+    Ok(rendered.not_modified(&call).unwrap_or_else(|| rendered.reply(StatusCode::OK)))
 }
 
 pub async fn replace(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
