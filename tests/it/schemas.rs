@@ -175,3 +175,20 @@ async fn groups_are_extended_the_same_way() {
     let found = realm.get(&format!("/Groups?filter={}", encoded("urn:acme:team:1.0:Group:budget gt 10"))).await.json();
     assert_eq!(found["totalResults"], 1, "{found}");
 }
+
+#[tokio::test]
+async fn what_is_returned_on_request_is_answered_where_it_is_named() {
+    let realm = with_badges().await;
+    let created = realm.create_user(ada(json!({ "number": 7, "secretHint": "blue door" }))).await;
+    let path = format!("/Users/{}", created.id());
+    assert_eq!(created.json()[BADGE], json!({ "number": 7 }));
+    for (query, badge) in [
+        (String::new(), json!({ "number": 7 })),
+        ("?excludedAttributes=userName".to_owned(), json!({ "number": 7 })),
+        (format!("?attributes={BADGE}:secretHint"), json!({ "secretHint": "blue door" })),
+        (format!("?excludedAttributes={BADGE}:number"), Value::Null),
+    ] {
+        assert_eq!(realm.get(&format!("{path}{query}")).await.json()[BADGE], badge, "{query}");
+        assert_eq!(realm.get(&format!("/Users{query}")).await.json()["Resources"][0][BADGE], badge, "{query}");
+    }
+}
