@@ -1,11 +1,8 @@
 //! A page of a list.
 
-use super::{
-    group::{Group, Stretch},
-    user::User,
-};
 use uuid::Uuid;
 
+use super::{group::Group, user::User};
 use crate::scim::list::Boundary;
 
 /// A resource of whichever type.
@@ -26,17 +23,15 @@ pub struct Listing {
     pub more: bool,
     /// How many resources match in all, as of the first page.
     pub total: i64,
-    /// The first members of its groups, where they were read along.
-    pub members: Option<Stretch>,
 }
 
 impl Listing {
-    /// The ids of the groups among the resources, in their order.
+    /// The ids of the groups in it, in its order.
     pub fn groups(&self) -> Vec<Uuid> {
-        let id = |listed: &Listed| match listed {
+        let group = |listed: &Listed| match listed {
             Listed::Group(group) => Some(group.document.id),
             Listed::User(_) => None,
         };
-        self.resources.iter().filter_map(id).collect()
+        self.resources.iter().filter_map(group).collect()
     }
 }

@@ -67,4 +67,8 @@ pub enum UnknownMembers {
     /// 400, the answer names it, nothing is applied.
     #[default]
     Reject,
+    /// Kept aside until the user arrives under that `id` or `externalId`, who then joins the group. The `externalId` of
+    /// a user who is there is as good as the `id`, if no other user has the same. Who is kept aside when the policy goes
+    /// back to `reject` stays so: no user joins under `reject`.
+    Pending,
 }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{Error, IfMatch, Result, admission, named_id, transaction};
+use super::{Error, IfMatch, Result, admission, awaits_members, named_id, transaction};
 use crate::{
     model::{
         GroupId, Scope,
@@ -37,6 +37,9 @@ pub async fn create(store: &Store, scope: &Scope, incoming: Value, with_members:
     let row = row_of(scope, &admitted.resource);
     let (resource, delta, row) = (&admitted.resource, &delta, &row);
     transaction(store, scope, |mut tx| async move {
+        if awaits_members(scope) {
+            members::hold_realm(&mut tx).await?;
+        }
         groups::insert(&mut tx, id, row, &Origin::of(scope)).await.map_err(|e| named(e, resource))?;
         let mut document = Document {
             id: id.0,
@@ -153,10 +156,12 @@ async fn change(
             read_along(tx, document, with_members).await.map(Some)
         })
     };
-    match attempt(Nesting::Unsafe).await? {
-        Some(group) => Ok(group),
-        None => attempt(Nesting::Safe).await?.ok_or_else(|| invalid(RING)),
+    if !awaits_members(scope)
+        && let Some(group) = attempt(Nesting::Unsafe).await?
+    {
+        return Ok(group);
     }
+    attempt(Nesting::Safe).await?.ok_or_else(|| invalid(RING))
 }
 
 async fn write(
@@ -188,7 +193,7 @@ async fn move_members(
     nesting: Nesting,
     last: bool,
 ) -> Result<bool> {
-    let rules = Rules { may_wait: false, realm_is_held: nesting == Nesting::Safe };
+    let rules = Rules { may_wait: awaits_members(scope), realm_is_held: nesting == Nesting::Safe };
     match members::change(tx, GroupId(document.id), delta, rules, &Origin::of(scope), last).await? {
         Outcome::Done(change) => {
             if let Some((version, at)) = change {

@@ -2,7 +2,11 @@
 
 use super::{Error, Result};
 use crate::{
-    model::{Scope, group::Place, listing::Listing},
+    model::{
+        Scope,
+        group::{Place, Stretch},
+        listing::Listing,
+    },
     scim::{filter::Filter, list::Page, schema::ResourceType, sort::Sort},
     store::{self, Store, list::Plan, members},
 };
@@ -19,14 +23,20 @@ pub struct Query<'a> {
 /// What is read along with the resources.
 #[derive(Debug, Clone, Copy)]
 pub struct Along<'a> {
-    /// The groups of users, by the URL which a group's id is appended to; `None` leaves them unread.
+    /// The groups of users, by the URL which a group's id is appended to.
     pub groups: Option<&'a str>,
-    /// The members of groups?
+    /// The members of groups.
     pub members: bool,
 }
 
-/// A page of the resources which the query is for.
-pub async fn list(store: &Store, scope: &Scope, query: &Query<'_>, page: &Page, along: Along<'_>) -> Result<Listing> {
+/// A page of the resources which the query is for, and the first members of the groups among them.
+pub async fn list(
+    store: &Store,
+    scope: &Scope,
+    query: &Query<'_>,
+    page: &Page,
+    along: Along<'_>,
+) -> Result<(Listing, Option<Stretch>)> {
     let plan = Plan::new(query.types, query.filter, query.sort, scope.realm.policy.dialect)?;
     let mut tries = 1;
     loop {
@@ -38,14 +48,20 @@ pub async fn list(store: &Store, scope: &Scope, query: &Query<'_>, page: &Page, 
     }
 }
 
-async fn read(store: &Store, scope: &Scope, plan: &Plan, page: &Page, along: Along<'_>) -> Result<Listing> {
+async fn read(
+    store: &Store,
+    scope: &Scope,
+    plan: &Plan,
+    page: &Page,
+    along: Along<'_>,
+) -> Result<(Listing, Option<Stretch>)> {
     let mut tx = store.begin(scope).await?;
-    let mut listing = plan.page(&mut tx, page, along.groups).await?;
+    let listing = plan.page(&mut tx, page, along.groups).await?;
     let groups = listing.groups();
-    if along.members && !groups.is_empty() {
-        listing.members = Some(members::read(tx, &groups, Place::default()).await?);
-    } else {
+    if groups.is_empty() || !along.members {
         tx.commit().await?;
+        return Ok((listing, None));
     }
-    Ok(listing)
+    let members = members::read(tx, &groups, Place::default()).await?;
+    Ok((listing, Some(members)))
 }

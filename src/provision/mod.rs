@@ -12,7 +12,10 @@ pub mod users;
 use uuid::Uuid;
 
 use crate::{
-    model::{Scope, policy::Policy},
+    model::{
+        Scope,
+        policy::{Policy, UnknownMembers},
+    },
     scim::{self, resource::Admission},
     store::{self, Store, tx::RealmTx},
 };
@@ -74,6 +77,11 @@ fn named_id(text: &str) -> Option<Uuid> {
 /// What the realm's policy says of what is let in.
 pub fn admission(policy: &Policy) -> Admission {
     Admission { unknown_attributes: policy.unknown_attributes, dialect: policy.dialect }
+}
+
+/// May groups of this realm have members who are yet to arrive?
+fn awaits_members(scope: &Scope) -> bool {
+    scope.realm.policy.unknown_members == UnknownMembers::Pending
 }
 
 /// Runs `body` with a transaction of the realm, which it commits; if it fails, nothing has happened. If two

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{Error, IfMatch, Result, admission, named_id, transaction};
+use super::{Error, IfMatch, Result, admission, awaits_members, named_id, transaction};
 use crate::{
     model::{
         Scope, UserId,
@@ -21,6 +21,7 @@ use crate::{
     store::{
         Store,
         json::JsonText,
+        members,
         outbox::Origin,
         tx::RealmTx,
         users::{self, UserRow},
@@ -33,8 +34,21 @@ pub async fn create(store: &Store, scope: &Scope, incoming: Value) -> Result<Use
     let resource = resource::admit(&scope.realm.types.user, incoming, &admission(policy))?.resource;
     let (id, row) = (UserId(Uuid::now_v7()), row_of(&scope.realm.types.user, &resource));
     let activated = policy.initial_state == InitialState::Active;
-    let tx = store.begin(scope).await?;
-    users::insert(tx, id, &row, activated, &Origin::of(scope)).await.map_err(|e| named(e, &resource))?;
+    {
+        let (row, resource) = (&row, &resource);
+        transaction(store, scope, |mut tx| async move {
+            let (origin, awaited) = (Origin::of(scope), awaits_members(scope));
+            if awaited {
+                members::admit_arrivals(&mut tx).await?;
+            }
+            users::insert(&mut tx, id, row, activated, &origin, !awaited).await.map_err(|e| named(e, resource))?;
+            if awaited {
+                members::join(tx, id, row.external_id.as_deref(), &origin).await?;
+            }
+            Ok(())
+        })
+        .await?;
+    }
     Ok(User {
         activated,
         state: State::of(row.active, activated),
@@ -117,6 +131,9 @@ async fn change(
 ) -> Result<User> {
     let (user_id, to) = (parse(id)?, &to);
     transaction(store, scope, |mut tx| async move {
+        if awaits_members(scope) {
+            members::admit_arrivals(&mut tx).await?;
+        }
         let user = users::lock(&mut tx, user_id, groups_url).await?.ok_or_else(|| not_found(id))?;
         if_match.check(user.document.version)?;
         let before = user.document.resource().ok_or(Error::Damaged(user_id.0))?;
@@ -130,7 +147,7 @@ async fn change(
     .await
 }
 
-async fn write(tx: RealmTx, scope: &Scope, user: User, before: &Resource, after: &Resource) -> Result<User> {
+async fn write(mut tx: RealmTx, scope: &Scope, user: User, before: &Resource, after: &Resource) -> Result<User> {
     let changes = patch::changes(before, after);
     if changes.is_empty() {
         tx.commit().await?;
@@ -140,8 +157,13 @@ async fn write(tx: RealmTx, scope: &Scope, user: User, before: &Resource, after:
         changes.into_iter().map(|change| (change.path, change.previous.unwrap_or(Value::Null))).collect();
     let (id, row) = (UserId(user.document.id), row_of(&scope.realm.types.user, after));
     let follows = scope.realm.policy.display_name == DisplayName::Always;
+    let origin = Origin::of(scope);
+    let awaited = awaits_members(scope) && before.external_id() != after.external_id();
     let (version, updated_at) =
-        users::update(tx, id, &row, &previous, follows, &Origin::of(scope)).await.map_err(|e| named(e, after))?;
+        users::update(&mut tx, id, &row, &previous, follows, &origin, !awaited).await.map_err(|e| named(e, after))?;
+    if awaited {
+        members::join(tx, id, row.external_id.as_deref(), &origin).await?;
+    }
     Ok(User {
         state: State::of(row.active, user.activated),
         document: Document { version, updated_at, attributes: row.attributes.0, ..user.document },

@@ -108,7 +108,7 @@ impl Plan {
         let ends =
             rows.first().zip(rows.last()).map(|(first, last)| Ok::<_, Error>((place_of(first)?, place_of(last)?)));
         let resources = rows.iter().map(listed_from).collect::<Result<_>>()?;
-        Ok(Listing { resources, ends: ends.transpose()?, more, total, members: None })
+        Ok(Listing { resources, ends: ends.transpose()?, more, total })
     }
 
     /// The rows of a page as they are read, and one more, which tells that the list goes on, if there is one.

@@ -12,16 +12,37 @@ use super::{
 };
 use crate::{
     model::{
-        GroupId,
+        GroupId, UserId,
         group::{Member, MemberKind, Place, Stretch},
     },
     scim::patch::MembersDelta,
 };
 
+/// The user `$2`, whose `externalId` is `$3`, joins the groups which wait for it. NB: an `externalId` that another user has
+/// as well names nobody.
+const JOIN: &str = "
+    WITH awaited AS (
+        DELETE FROM pending_members
+         WHERE realm_id = $1 AND value IN ($2::uuid::text, $3)
+           AND (value = $2::uuid::text OR NOT EXISTS (
+                    SELECT FROM users WHERE realm_id = $1 AND external_id = $3 AND id <> $2))
+        RETURNING group_id),
+    joined AS (
+        INSERT INTO group_members (realm_id, group_id, member_id, user_id, created_at)
+        SELECT DISTINCT $1::uuid, group_id, $2, $2, $4::timestamptz FROM awaited
+        ON CONFLICT DO NOTHING
+        RETURNING group_id),
+    grown AS (
+        UPDATE groups g SET version = g.version + 1, updated_at = greatest(g.updated_at, $4)
+          FROM joined WHERE g.realm_id = $1 AND g.id = joined.group_id
+        RETURNING g.id, g.version)
+    INSERT INTO outbox (realm_id, event, resource_id, version, member_id, actor, request_id, created_at)
+    SELECT $1, 'dsync.group.user_added', id, version, $2, $5, $6, $4 FROM grown";
+
 /// One statement for a whole difference: who is meant, who goes, who comes, the version raised once, an event for each.
 ///
 /// `$3` tells that all others go. `$4` to `$6` are the members it names: `value`, the same as an id if it is one, and
-/// whether the member comes or goes. `$7` lets those wait whom nobody knows, `$8` tells that the realm is held. Nothing
+/// whether the member comes or goes. `$7` lets those wait whom nobody knows (as far as an index takes the value), `$8` tells that the realm is held. Nothing
 /// is done if a member is unknown, or a group which may not come, and the answer names them.
 ///
 /// The planner takes an array for ten elements, and would rather read through a group which it believes to be small
@@ -43,7 +64,8 @@ pub const CHANGE: &str = "
                WHERE $7 AND u.id IS NULL AND g.id IS NULL AND realm_id = $1 AND external_id = n.value
               HAVING count(*) = 1) e ON true),
     come AS (SELECT * FROM found WHERE comes AND member_id IS NOT NULL),
-    unknown AS (SELECT value FROM found WHERE comes AND member_id IS NULL AND NOT $7),
+    unknown AS (
+        SELECT value FROM found WHERE comes AND member_id IS NULL AND NOT ($7 AND octet_length(value) <= 2000)),
     above (id) AS (
         SELECT $2::uuid
         UNION
@@ -142,10 +164,20 @@ pub struct Rules {
     pub realm_is_held: bool,
 }
 
-/// Lets one transaction at a time nest groups in this realm, so that two which are each put into the other do not both
-/// succeed; nor does a user arrive unseen meanwhile, see [`join`]. To be taken before any other lock.
+/// Holds the realm against those who nest groups, so that two groups which are put into each other at once are not both;
+/// and against users who arrive, so that no user and no group miss each other. To be taken before any other lock.
 pub async fn hold_realm(tx: &mut RealmTx) -> Result<()> {
     tx.query("SELECT FROM realms WHERE id = $1 FOR NO KEY UPDATE", &[]).await.map(|_| ())
+}
+
+/// Lets users arrive side by side, but not while the realm is held: see [`join`]. To be taken before any other lock.
+pub async fn admit_arrivals(tx: &mut RealmTx) -> Result<()> {
+    tx.query("SELECT FROM realms WHERE id = $1 FOR SHARE", &[]).await.map(|_| ())
+}
+
+/// Lets a user who has arrived join the groups which wait for it, by id or `externalId`; and commits.
+pub async fn join(mut tx: RealmTx, user: UserId, external_id: Option<&str>, origin: &Origin<'_>) -> Result<()> {
+    tx.finish(JOIN, &[&user.0, &external_id, &origin.at, &origin.actor, &origin.request_id]).await.map(|_| ())
 }
 
 /// Does what `delta` says to the members of a locked group, all of it or nothing; and commits, if it is the `last`

@@ -4,7 +4,10 @@ use std::sync::LazyLock;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
-use tokio_postgres::{Row, types::Json};
+use tokio_postgres::{
+    Row,
+    types::{Json, ToSql},
+};
 use uuid::Uuid;
 
 use super::{error::Result, json::JsonText, outbox::Origin, tx::RealmTx};
@@ -100,28 +103,32 @@ const DELETE: &str = "
         SELECT $1, 'dsync.user.deleted', $2, version + 1, attributes, $4, $5, $3 FROM user_gone)
     SELECT FROM user_gone";
 
-/// Creates the user, and commits. `activated` where the policy wants no shadow.
-pub async fn insert(mut tx: RealmTx, id: UserId, row: &UserRow, activated: bool, origin: &Origin<'_>) -> Result<()> {
+/// Creates the user; and commits, if that is the `last` statement. `activated` where the policy wants no shadow.
+pub async fn insert(
+    tx: &mut RealmTx,
+    id: UserId,
+    row: &UserRow,
+    activated: bool,
+    origin: &Origin<'_>,
+    last: bool,
+) -> Result<()> {
     let activated_at = activated.then_some(origin.at);
-    tx.finish(
-        INSERT,
-        &[
-            &id.0,
-            &origin.at,
-            &row.active,
-            &activated_at,
-            &row.user_name_key,
-            &row.external_id,
-            &row.display_name_key,
-            &row.email_keys,
-            &origin.actor,
-            &origin.request_id,
-            &row.attributes,
-            &row.comparable,
-        ],
-    )
-    .await
-    .map(|_| ())
+    let params: [&(dyn ToSql + Sync); 12] = [
+        &id.0,
+        &origin.at,
+        &row.active,
+        &activated_at,
+        &row.user_name_key,
+        &row.external_id,
+        &row.display_name_key,
+        &row.email_keys,
+        &origin.actor,
+        &origin.request_id,
+        &row.attributes,
+        &row.comparable,
+    ];
+    let outcome = if last { tx.finish(INSERT, &params).await } else { tx.query(INSERT, &params).await };
+    outcome.map(|_| ())
 }
 
 /// The user as an answer needs it. `groups_url` ends in a slash.
@@ -136,35 +143,32 @@ pub async fn lock(tx: &mut RealmTx, id: UserId, groups_url: &str) -> Result<Opti
     rows.first().map(user_from).transpose()
 }
 
-/// Writes a locked user, and commits. `previous` are the former values of what changed. Answers version and time of the change.
+/// Writes a locked user; and commits, if that is the `last` statement. `previous` are the former values of what changed. Answers version and time of the change.
 pub async fn update(
-    mut tx: RealmTx,
+    tx: &mut RealmTx,
     id: UserId,
     row: &UserRow,
     previous: &Map<String, Value>,
     display_name_follows: bool,
     origin: &Origin<'_>,
+    last: bool,
 ) -> Result<(i64, Timestamp)> {
-    let rows = tx
-        .finish(
-            UPDATE,
-            &[
-                &id.0,
-                &origin.at,
-                &row.active,
-                &row.user_name_key,
-                &row.external_id,
-                &row.display_name_key,
-                &row.email_keys,
-                &origin.actor,
-                &origin.request_id,
-                &Json(previous),
-                &row.attributes,
-                &display_name_follows,
-                &row.comparable,
-            ],
-        )
-        .await?;
+    let params: [&(dyn ToSql + Sync); 13] = [
+        &id.0,
+        &origin.at,
+        &row.active,
+        &row.user_name_key,
+        &row.external_id,
+        &row.display_name_key,
+        &row.email_keys,
+        &origin.actor,
+        &origin.request_id,
+        &Json(previous),
+        &row.attributes,
+        &display_name_follows,
+        &row.comparable,
+    ];
+    let rows = if last { tx.finish(UPDATE, &params).await? } else { tx.query(UPDATE, &params).await? };
     let row = rows.first().ok_or(super::error::Error::Deadlock)?;
     Ok((row.try_get(0)?, row.try_get(1)?))
 }

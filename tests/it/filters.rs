@@ -182,6 +182,39 @@ async fn groups_are_found_by_name_and_by_member() {
 }
 
 #[tokio::test]
+async fn groups_are_found_by_what_their_members_are() {
+    let realm = World::realm().await;
+    let (ada, bob) = (realm.user("ada").await, realm.user("bob").await);
+    let inner = realm.group("inner", &[&ada]).await;
+    let outer = realm.group("outer", &[&inner, &bob]).await;
+    let empty = realm.group("empty", &[]).await;
+    for (filter, found) in [
+        (format!(r#"members.value eq "{inner}""#), &[&outer][..]),
+        (format!(r#"members.value eq "{}""#, ada.to_uppercase()), &[&inner]),
+        (format!(r#"members eq "{bob}""#), &[&outer]),
+        (format!(r#"members[value eq "{inner}" and type eq "Group"]"#), &[&outer]),
+        (format!(r#"members[value eq "{ada}" and type eq "Group"]"#), &[]),
+        (format!(r#"members[value eq "{bob}" or value eq "{ada}"]"#), &[&inner, &outer]),
+        (r#"members[type eq "User"]"#.to_owned(), &[&inner, &outer]),
+        (r#"members[type eq "Group"]"#.to_owned(), &[&outer]),
+        (r#"members.display eq "ADA""#.to_owned(), &[&inner]),
+        ("members pr".to_owned(), &[&inner, &outer]),
+        ("not (members pr)".to_owned(), &[&empty]),
+        (format!(r#"not (members[value eq "{ada}"])"#), &[&outer, &empty]),
+        (format!(r#"members.value eq "{bob}" and displayName eq "outer""#), &[&outer]),
+        (format!(r#"members.value eq "{empty}""#), &[]),
+        (r#"members.value eq "nobody""#.to_owned(), &[]),
+    ] {
+        let reply = realm.get(&format!("/Groups?attributes=id&filter={}", encoded(&filter))).await;
+        assert_eq!(reply.status, 200, "{filter}: {reply}");
+        let json = reply.json();
+        let resources = json["Resources"].as_array().expect("it is a list").iter();
+        let ids: Vec<_> = resources.map(|group| group["id"].as_str().expect("it has an id")).collect();
+        assert_eq!(ids, found.to_vec(), "{filter}");
+    }
+}
+
+#[tokio::test]
 async fn a_change_is_found_by_when_it_was_made() {
     let realm = World::realm().await;
     let [ada, bob] = [realm.user("ada").await, realm.user("bob").await];

@@ -27,6 +27,7 @@ mod isolation;
 mod large_groups;
 mod lists;
 mod outage;
+mod pending_members;
 mod policy;
 mod replay;
 mod revocation;

@@ -196,3 +196,20 @@ async fn what_it_requires_is_demanded_and_cannot_be_taken_away() {
     let disable = json!([{ "op": "replace", "path": "active", "value": false }]);
     assert_eq!(realm.operations(&before, disable).await.summary(), "200 OK", "a leaver who came before it leaves");
 }
+
+#[tokio::test]
+async fn what_is_returned_on_request_is_answered_where_it_is_named() {
+    let realm = with_badges().await;
+    let created = realm.create_user(ada(json!({ "number": 7, "secretHint": "blue door" }))).await;
+    let path = format!("/Users/{}", created.id());
+    assert_eq!(created.json()[BADGE], json!({ "number": 7 }));
+    for (query, badge) in [
+        (String::new(), json!({ "number": 7 })),
+        ("?excludedAttributes=userName".to_owned(), json!({ "number": 7 })),
+        (format!("?attributes={BADGE}:secretHint"), json!({ "secretHint": "blue door" })),
+        (format!("?excludedAttributes={BADGE}:number"), Value::Null),
+    ] {
+        assert_eq!(realm.get(&format!("{path}{query}")).await.json()[BADGE], badge, "{query}");
+        assert_eq!(realm.get(&format!("/Users{query}")).await.json()["Resources"][0][BADGE], badge, "{query}");
+    }
+}

@@ -83,11 +83,12 @@ async fn answer(edge: Edge, call: &Permitted<Scope>, kinds: Kinds, parameters: P
         }
     };
     let asked = Asked { projection: query.projection };
-    let (groups_url, shown) = (users::groups_url(call), Shown::of(&scope.realm.types.group, &asked.projection));
+    let groups_url = users::groups_url(call);
+    let shown = Shown::of(&scope.realm.types.group, &asked.projection);
     let along =
         Along { groups: asked.projection.includes("groups").then_some(groups_url.as_str()), members: shown.is_some() };
     let wanted = Query { types: &types, filter: filter.as_ref(), sort: query.sort.as_ref() };
-    let listing = list::list(&edge.store, scope, &wanted, &page, along).await?;
+    let (listing, members) = list::list(&edge.store, scope, &wanted, &page, along).await?;
     let place = match &query.start {
         Start::Index(offset) => {
             edge.walks.remember(scope, fingerprint, &page, &listing).await;
@@ -100,9 +101,9 @@ async fn answer(edge: Edge, call: &Permitted<Scope>, kinds: Kinds, parameters: P
         Listed::Group(group) => groups::rendered(call, &asked, &group.document),
     });
     let mut list = render::list(listing.total, &place, resources);
-    let groups = listing.groups();
-    let (Some(members), Some(shown)) = (listing.members, shown) else { return Ok(list.reply()) };
+    let (Some(members), Some(shown)) = (members, shown) else { return Ok(list.reply()) };
     let mut listed = listing.resources.iter();
     list.ends.retain(|_| matches!(listed.next(), Some(Listed::Group(_))));
-    Ok(reply_of(StatusCode::OK, SCIM_JSON, Answer::new(&edge, call, shown, list, groups).body(members)))
+    let answer = Answer::new(&edge, call, shown, list, listing.groups());
+    Ok(reply_of(StatusCode::OK, SCIM_JSON, answer.body(members)))
 }

@@ -33,6 +33,7 @@ use crate::{
 
 /// What an answer shows of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each sub-attribute is wanted or not, whatever the others are")]
 pub struct Shown {
     value: bool,
     reference: bool,
