@@ -152,9 +152,8 @@ impl<'a> Model<'a> {
 
     fn aim(&self, path: &Path, value: Option<&Value>) -> Aim<'a> {
         let AttrPath { urn, name, sub } = &path.attr;
-        let whole = urn.as_ref().map_or_else(|| name.clone(), |urn| format!("{urn}:{name}"));
-        let bare = path.filter.is_none() && sub.is_none();
-        if let (true, Some(_), Some(schema)) = (bare, urn, self.schema(&whole)) {
+        let whole = path.attr.to_string();
+        if let (None, Some(_), Some(schema)) = (&path.filter, urn, self.schema(&whole)) {
             return Aim::Whole(schema);
         }
         if name.eq_ignore_ascii_case("password") {
