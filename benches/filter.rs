@@ -15,7 +15,7 @@ fn filters(c: &mut Criterion) {
         ("100 comparisons", &longest),
     ] {
         c.bench_function(&format!("parse {name}"), |b| {
-            b.iter(|| parse(black_box(text), Dialect::Lenient).expect("a good filter"))
+            b.iter(|| parse(black_box(text), Dialect::Lenient).expect("a good filter"));
         });
         let filter = parse(text, Dialect::Lenient).expect("a good filter");
         let lookup = Lookup::Resource(ResourceType::user());

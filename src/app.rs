@@ -178,7 +178,7 @@ async fn first_start(store: &Store, config: &Config, embedded: bool) -> Result<O
     made(realms::create(store, MASTER, None, true, at).await)?;
     // The operator comes last: a start that is cut off before is a first start again.
     let demo = if embedded && operator::is_missing(store).await? {
-        made(realms::create(store, DEMO, Some("Demo".into()), true, at).await)?;
+        made(realms::create(store, DEMO, Some("Demo"), true, at).await)?;
         realms::disable_scim(store, DEMO, at).await?;
         Some(realms::enable_scim(store, DEMO, at).await?)
     } else {

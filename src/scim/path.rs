@@ -227,7 +227,7 @@ mod tests {
         assert_snapshot!(parsed(""), @"invalidPath: expected the name of an attribute (column 1)");
         assert_snapshot!(parsed("name."), @"invalidPath: expected the name of an attribute (column 6)");
         assert_snapshot!(parsed("a.b..c"), @"invalidPath: expected the name of an attribute (column 5)");
-        assert_snapshot!(parsed(r#"a[b pr].c.d"#), @"invalidPath: `c.d` has more than one level of sub-attributes (column 10)");
+        assert_snapshot!(parsed("a[b pr].c.d"), @"invalidPath: `c.d` has more than one level of sub-attributes (column 10)");
         assert_snapshot!(parsed("user name"), @"invalidPath: `user name` is not the name of an attribute (column 5)");
         assert_snapshot!(parsed("User:userName"), @"invalidPath: expected a schema URN before the last colon, found `User` (column 1)");
         assert_snapshot!(parsed(r#"emails.value[type eq "work"]"#), @"invalidPath: brackets belong behind an attribute, not a sub-attribute (column 13)");

@@ -161,10 +161,6 @@ impl Compiler {
             return Ok(sql);
         }
         let values = place.values(found);
-        if found.sub.is_some_and(|sub| sub.multi_valued) {
-            // A list within a value is equal to nothing.
-            return Ok("FALSE".into());
-        }
         if matches!(values.each, Expression::Given) {
             return Err(Error::invalid_filter(format!(
                 "`{attr}` is made anew for each answer, so it cannot be compared; compare the id in it"

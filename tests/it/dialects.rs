@@ -27,6 +27,7 @@ enum Strict {
 
 use Strict::{Reads, Refuses};
 
+#[expect(clippy::needless_pass_by_value, reason = "`json!` reads best without `&`")]
 fn patch(path: &'static str, operations: Value) -> (Method, &'static str, Value) {
     (Method::PATCH, path, json!({ "schemas": [PATCH_OP], "Operations": operations }))
 }

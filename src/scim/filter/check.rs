@@ -67,7 +67,13 @@ pub fn check(filter: &Filter, lookup: Lookup, dialect: Dialect) -> Result<()> {
 }
 
 fn check_comparison(attr: &AttrPath, found: Resolved, op: Op, value: &Literal, dialect: Dialect) -> Result<()> {
-    let kind = found.compared().leaf().kind;
+    let compared = found.compared();
+    if compared.sub.is_some_and(|sub| sub.multi_valued) && *value != Literal::Null {
+        return Err(Error::invalid_filter(format!(
+            "`{attr}` is a list within a value, which cannot be compared; ask by `pr` whether there is one"
+        )));
+    }
+    let kind = compared.leaf().kind;
     let equality = matches!(op, Op::Eq | Op::Ne);
     let order = matches!(op, Op::Gt | Op::Ge | Op::Lt | Op::Le);
     let (comparable, wanted, fits) = match kind {

@@ -8,7 +8,7 @@ use crate::scim::{
     error::{Error, Result},
     filter::{Filter, Literal, Lookup},
     limits::MAX_PATCH_WORK,
-    resource::{check_size, size, size_of},
+    resource::{check_size, size},
     schema::Attribute,
 };
 
@@ -34,9 +34,9 @@ impl Budget {
         Ok(())
     }
 
-    /// To be asked before `value` is copied to so many places.
-    pub fn copies(&self, places: usize, value: &Value) -> Result<()> {
-        check_size(size_of(value).saturating_mul(places).saturating_add(self.bytes.get()))
+    /// To be asked before a value of so many bytes is copied to so many places.
+    pub fn copies(&self, places: usize, bytes: usize) -> Result<()> {
+        check_size(bytes.saturating_mul(places).saturating_add(self.bytes.get()))
     }
 
     /// To be asked after each change.

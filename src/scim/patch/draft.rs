@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::{
     MembersDelta, Op, Operation,
     budget::Budget,
-    edit::{Edit, Sub, name_in, raw_attribute, without_named},
+    edit::{Edit, Sub, name_in, raw_attribute, without_parts},
 };
 use crate::scim::{
     error::{Error, Result},
@@ -103,13 +103,17 @@ impl<'a> Draft<'a> {
 
     /// The path which a key of a value object stands for: by the RFC the name of an attribute or of a schema.
     fn path_of_key(&self, schema: Option<&Schema>, key: &str) -> Result<Path> {
-        let mut path = key.parse().unwrap_or_else(|_| Path { attr: AttrPath::of(key), filter: None, sub: None });
+        let name = |key| Path { attr: AttrPath::of(key), filter: None, sub: None };
+        let mut path = key.parse().unwrap_or_else(|_| name(key));
         let within_schema = path.attr.urn.as_deref().is_some_and(|urn| self.resource_type.schema_by_urn(urn).is_some());
         let is_name = !within_schema && path.filter.is_none() && path.attr.sub.is_none();
         if !is_name && !self.admission.allows(Habit::PathAsKey) {
             return Err(Error::invalid_path(format!("`{path}` is a path: send it as `path`, or its parts as objects")));
         }
         if let Some(schema) = schema {
+            if path.attr.urn.as_ref().is_some_and(|urn| !urn.eq_ignore_ascii_case(&schema.id)) {
+                path = name(key);
+            }
             path.attr.urn = Some(schema.id.clone());
         }
         Ok(path)
@@ -135,8 +139,8 @@ impl<'a> Draft<'a> {
 
     fn apply_to_schema(&mut self, schema: &Schema, op: Op, value: Option<&Value>) -> Result<()> {
         match (op, value) {
-            _ if schema.id == self.resource_type.schema.id && op == Op::Remove => {
-                Err(Error::no_target("`remove` needs an attribute as its `path`"))
+            (Op::Remove, _) | (Op::Replace, Some(Value::Null)) if self.is_core(&schema.id) => {
+                Err(Error::no_target("A resource cannot lose all its attributes: name those which are to go"))
             }
             (Op::Remove, None) | (Op::Replace, Some(Value::Null)) => {
                 self.attributes.shift_remove(&schema.id);
@@ -145,7 +149,7 @@ impl<'a> Draft<'a> {
             (Op::Remove, Some(named @ Value::Object(_))) => {
                 let named = self.admission.extension(schema, named.clone())?;
                 edit_at(&mut self.attributes, None, &schema.id, |held| {
-                    Ok(without_named(&schema.attributes, held, named.as_ref()))
+                    Ok(without_parts(&schema.attributes, held, named.as_ref()))
                 })
             }
             (Op::Add, Some(Value::Null)) => Ok(()),
@@ -170,7 +174,7 @@ impl<'a> Draft<'a> {
                     return Err(Error::mutability(format!("`{path}` is read-only")));
                 }
                 Some(sub) => Some(Sub::Known(sub)),
-                None if !self.keeps_unknown(path, name)? => return Ok(()),
+                None if !self.keeps_unknown(path, [name])? => return Ok(()),
                 None => Some(Sub::Unknown(name)),
             },
         };
@@ -199,7 +203,7 @@ impl<'a> Draft<'a> {
         path: &Path,
         value: Option<&Value>,
     ) -> Result<()> {
-        if !self.keeps_unknown(path, name)? || !self.keeps_unknown(path, sub.unwrap_or(name))? {
+        if !self.keeps_unknown(path, [name, sub.unwrap_or(name)])? {
             return Ok(());
         }
         if path.filter.is_some() {
@@ -235,9 +239,10 @@ impl<'a> Draft<'a> {
     }
 
     /// Is an attribute that no schema knows to be kept? Not if the policy drops it; refused if the policy says so.
-    fn keeps_unknown(&self, path: &Path, name: &str) -> Result<bool> {
+    fn keeps_unknown<const N: usize>(&self, path: &Path, names: [&str; N]) -> Result<bool> {
+        let plain = |name: &&str| is_attribute_name(name) || is_urn(name);
         match self.admission.unknown_attributes {
-            _ if !(is_attribute_name(name) || is_urn(name) || self.admission.allows(Habit::FreeName)) => {
+            _ if !(names.iter().all(plain) || self.admission.allows(Habit::FreeName)) => {
                 Err(Error::invalid_path(format!("`{path}` is not the name of an attribute (RFC 7643 §2.1)")))
             }
             UnknownAttributes::Keep => Ok(true),
@@ -277,11 +282,14 @@ impl<'a> Draft<'a> {
         let Some(urn) = attr.urn.as_deref().filter(|urn| !self.is_core(urn)) else {
             return Target::Unknown { extension: None, name, sub };
         };
+        if self.resource_type.schema_by_urn(urn).is_some() {
+            return Target::Unknown { extension: Some(Cow::Borrowed(urn)), name, sub };
+        }
         // A URN that no schema has: is all of it the name of an extension, or is an attribute behind it? An extension
         // is an object, or is there already.
         let text = attr.to_string();
-        let is_extension = value.is_some_and(Value::is_object)
-            || self.attributes.iter().any(|(key, held)| key.eq_ignore_ascii_case(&text) && held.is_object());
+        let is_extension =
+            value.is_some_and(Value::is_object) || self.attributes.keys().any(|key| key.eq_ignore_ascii_case(&text));
         if is_extension && attr.sub.is_none() {
             Target::Unknown { extension: None, name: Cow::Owned(text), sub }
         } else {

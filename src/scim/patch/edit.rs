@@ -10,7 +10,7 @@ use crate::scim::{
     filter::{self, Filter, Literal, Lookup, matches_value},
     lenient::{self, Habit},
     path::Path,
-    resource::{Admission, Place, check_count, fold, has_all_of, is_primary, raw, same},
+    resource::{Admission, Place, check_count, fold, has_all_of, is_primary, raw, same, size, size_of},
     schema::{Attribute, Kind, Mutability},
 };
 
@@ -80,7 +80,7 @@ impl Edit<'_> {
     fn single(&self, current: Option<Value>) -> Result<Option<Value>> {
         let value = match self.op {
             Op::Remove => match self.value {
-                Some(named @ Value::Object(_)) => {
+                Some(named @ Value::Object(_)) if self.attribute.kind == Kind::Complex => {
                     let named = self.admission.value(self.attribute, named.clone(), self.place())?;
                     return Ok(without_named(&self.attribute.sub_attributes, current, named.as_ref()));
                 }
@@ -206,19 +206,16 @@ impl Edit<'_> {
         }
         let mut primaries = Vec::new();
         for value in added {
-            let at = if let Some(at) = known.find(&value, &current)? {
-                at
-            } else {
-                known.insert(current.len(), &value)?;
-                current.push(Value::Object(Map::new()));
-                current.len() - 1
-            };
+            let found = known.find(&value, &current)?;
+            let at = found.unwrap_or(current.len());
             if is_primary(&value) && !primaries.contains(&at) {
                 primaries.push(at);
             }
-            match (&mut current[at], value) {
-                (Value::Object(held), Value::Object(value)) => self.take_over(held, value)?,
-                (held, value) => *held = value,
+            if found.is_none() {
+                known.insert(at, &value)?;
+                current.push(value);
+            } else if let (Value::Object(held), Value::Object(said)) = (&mut current[at], value) {
+                self.take_over(held, said)?;
             }
         }
         check_count(current.len(), self.place())?;
@@ -256,17 +253,24 @@ impl Edit<'_> {
             filter::check(filter, Lookup::Values(self.attribute), self.admission.dialect)?;
         }
         let selects = |element: &Value| filter.is_none_or(|filter| matches_value(filter, self.attribute, element));
-        if (self.op, self.sub.is_none()) == (Op::Remove, true) {
-            let before = current.len();
-            current.retain(|element| !selects(element));
-            self.refuse_nothing(filter, before - current.len())?;
-            return Ok(in_array(current));
-        }
         let selected: Vec<usize> = (0..current.len()).filter(|at| selects(&current[*at])).collect();
-        self.refuse_nothing(filter, selected.len())?;
-        let touched = match self.sub {
-            Some(sub) => self.assign_sub(&mut current, selected, filter, sub)?,
-            None => self.assign_whole(&mut current, selected)?,
+        if selected.is_empty() && filter.is_some() {
+            let is_meant = match self.op {
+                Op::Remove => self.admission.allows(Habit::RemoveOfNothing),
+                Op::Add | Op::Replace => self.sub.is_some() && self.admission.allows(Habit::ValueFromFilter),
+            };
+            if !is_meant {
+                return Err(self.no_target());
+            }
+        }
+        let touched = match (self.op, self.sub) {
+            (Op::Remove, None) => {
+                retain_unless(&mut current, &selected);
+                Vec::new()
+            }
+            (_, Some(sub)) => self.assign_sub(&mut current, selected, filter, sub)?,
+            (Op::Add, None) => self.add_to_each(&mut current, selected)?,
+            (Op::Replace, None) => self.replace_by_one(&mut current, &selected)?,
         };
         self.settle_primary(&mut current, &touched)?;
         check_count(current.len(), self.place())?;
@@ -309,7 +313,7 @@ impl Edit<'_> {
                 sub.name()
             ))),
             Assigned::Value(value) => {
-                self.budget.copies(selected.len(), &value)?;
+                self.budget.copies(selected.len(), size_of(&value))?;
                 for at in &selected {
                     if let Value::Object(element) = &mut current[*at] {
                         let name = sub.name_in(element);
@@ -322,37 +326,45 @@ impl Edit<'_> {
         }
     }
 
-    /// RFC 7644 §3.5.2.3: the selected values are replaced by the one that was sent; by one, where they were several,
-    /// since equal values would say nothing more. `add` adds to each of them.
-    fn assign_whole(&self, current: &mut Vec<Value>, selected: Vec<usize>) -> Result<Vec<usize>> {
-        let (Some(first), value) = (selected.first().copied(), self.value()?) else { return Err(self.no_target()) };
-        let sent = match value {
+    /// The one value which is sent for those that the filter selects.
+    fn value_for_selected(&self) -> Result<Option<Value>> {
+        let sent = match self.value()? {
             Value::Array(one) if one.len() == 1 && self.admission.allows(Habit::ListedValue) => &one[0],
             sent => sent,
         };
-        match (self.op, self.admission.element(self.attribute, sent.clone(), self.place())?) {
-            (Op::Add, None) => Ok(Vec::new()),
-            (Op::Add, Some(value)) => {
-                self.budget.copies(selected.len(), &value)?;
-                for at in &selected {
-                    if let (Value::Object(element), Value::Object(value)) = (&mut current[*at], &value) {
-                        self.take_over(element, value.clone())?;
-                    }
-                }
-                Ok(selected)
-            }
-            (Op::Replace | Op::Remove, value) => {
-                let replaced = value.is_some();
-                let mut places = 0..;
-                current.retain(|_| {
-                    places.next().is_some_and(|at| (replaced && at == first) || selected.binary_search(&at).is_err())
-                });
-                if let Some(value) = value {
-                    current[first] = value;
-                }
-                Ok(if replaced { vec![first] } else { Vec::new() })
+        self.admission.element(self.attribute, sent.clone(), self.place())
+    }
+
+    /// RFC 7644 §3.5.2.1: what is said is added to each of the selected values.
+    fn add_to_each(&self, current: &mut [Value], selected: Vec<usize>) -> Result<Vec<usize>> {
+        let value = self.value_for_selected()?;
+        if self.attribute.kind != Kind::Complex {
+            return Err(Error::invalid_path(format!(
+                "`{}` selects values without parts, so nothing can be added to them: leave the brackets out",
+                self.path
+            )));
+        }
+        let Some(Value::Object(said)) = value else { return Ok(Vec::new()) };
+        self.budget.copies(selected.len(), size(&said))?;
+        for at in &selected {
+            if let Value::Object(element) = &mut current[*at] {
+                self.take_over(element, said.clone())?;
             }
         }
+        Ok(selected)
+    }
+
+    /// RFC 7644 §3.5.2.3: the selected values are replaced by the one that was sent; by one, where they were several,
+    /// since equal values would say nothing more.
+    fn replace_by_one(&self, current: &mut Vec<Value>, selected: &[usize]) -> Result<Vec<usize>> {
+        let Some(value) = self.value_for_selected()? else {
+            retain_unless(current, selected);
+            return Ok(Vec::new());
+        };
+        let [first, others @ ..] = selected else { return Err(self.no_target()) };
+        current[*first] = value;
+        retain_unless(current, others);
+        Ok(vec![*first])
     }
 
     /// [`Habit::ValueFromFilter`]: the value that a filter describes, with `sub` on top. A filter which names the
@@ -366,15 +378,6 @@ impl Edit<'_> {
         }
         described.insert(sub.name().to_owned(), value);
         self.admission.element(self.attribute, Value::Object(described), self.place())?.ok_or_else(|| self.no_target())
-    }
-
-    /// A `remove` is to select something, but for [`Habit::RemoveOfNothing`].
-    fn refuse_nothing(&self, filter: Option<&Filter>, selected: usize) -> Result<()> {
-        if (self.op, selected) == (Op::Remove, 0) && filter.is_some() && !self.admission.allows(Habit::RemoveOfNothing)
-        {
-            return Err(self.no_target());
-        }
-        Ok(())
     }
 
     fn no_target(&self) -> Error {
@@ -468,19 +471,27 @@ pub(super) fn raw_attribute(
     }
 }
 
-/// What is left of an object once those of its parts are gone which `named` has as well, and as they are; `value`
+/// What is left of a complex value once those of its parts are gone which `named` has as well, and as they are; `value`
 /// takes with it what was said of it. `attributes` are those of the schema, if there is one.
-pub(super) fn without_named(attributes: &[Attribute], held: Option<Value>, named: Option<&Value>) -> Option<Value> {
+fn without_named(attributes: &[Attribute], held: Option<Value>, named: Option<&Value>) -> Option<Value> {
+    let had_value = held.as_ref().is_some_and(|held| held.get("value").is_some());
+    without_parts(attributes, held, named).filter(|left| !had_value || left.get("value").is_some())
+}
+
+/// What is left of an object once those of its parts are gone which `named` has as well, and as they are.
+pub(super) fn without_parts(attributes: &[Attribute], held: Option<Value>, named: Option<&Value>) -> Option<Value> {
     let (Some(Value::Object(mut parts)), Some(Value::Object(named))) = (held.clone(), named) else { return held };
-    let goes = |name: &String, value: &Value| {
+    parts.retain(|name, value| {
         let attribute = attributes.iter().find(|attribute| attribute.name == *name);
-        named.get(name).is_some_and(|named| has_all_of(attribute, value, named))
-    };
-    if parts.get_key_value("value").is_some_and(|(name, value)| goes(name, value)) {
-        return None;
-    }
-    parts.retain(|name, value| !goes(name, value));
+        !named.get(name).is_some_and(|named| has_all_of(attribute, value, named))
+    });
     (!parts.is_empty()).then_some(Value::Object(parts))
+}
+
+/// Takes away the values which stand at those places, given in their order.
+fn retain_unless(values: &mut Vec<Value>, places: &[usize]) {
+    let mut at = 0..;
+    values.retain(|_| at.next().is_some_and(|at| places.binary_search(&at).is_err()));
 }
 
 fn ambiguous(path: &Path) -> Error {
@@ -560,11 +571,14 @@ fn key_of(attribute: &Attribute, value: &Value) -> Option<String> {
     part(attribute, value, "value")
 }
 
-/// A part of a value that is text, as it is compared.
+/// A part of a value as text, in the form in which it is compared.
 fn part(attribute: &Attribute, value: &Value, name: &str) -> Option<String> {
-    let text = value.get(name)?.as_str()?;
     let ignores_case = attribute.sub(name).is_some_and(Attribute::ignores_case);
-    Some(if ignores_case { fold(text) } else { text.to_owned() })
+    Some(match value.get(name)? {
+        Value::String(text) if ignores_case => fold(text),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    })
 }
 
 /// The name under which `holder` has an attribute, in whatever case it was written first.

@@ -409,5 +409,7 @@ fn an_attribute_with_a_dot_in_its_name_is_found_again() {
     assert_snapshot!(patched(json!({ "op": "replace", "value": { "a.b": "2" } })), @r#"a.b: "1" -> "2""#);
     assert_snapshot!(patched(json!({ "op": "remove", "path": "a.b" })), @r#"a.b: "1" -> -"#);
     assert_snapshot!(patched(json!({ "op": "add", "path": "a.c", "value": "2" })), @r#"a: - -> {"c":"2"}"#);
+    assert_snapshot!(patched(json!({ "op": "add", "path": "a.b.c", "value": "2" })), @r#"a.b.c: - -> "2""#);
+    assert_snapshot!(patched(json!({ "op": "add", "path": "name.given.first", "value": "2" })), @"invalidPath: `name.given.first` has more than one level of sub-attributes");
     assert_snapshot!(patched(json!({ "op": "replace", "path": format!("{urn}:c.d"), "value": "2" })), @r#"urn:x:1.0:User:c.d: "1" -> "2""#);
 }

@@ -4,7 +4,11 @@ use insta::assert_snapshot;
 use serde_json::json;
 
 use super::*;
-use crate::scim::schema::{ENTERPRISE_USER_URN, USER_URN};
+use crate::scim::{
+    error::Kind,
+    extension::{Extended, Extension},
+    schema::{ENTERPRISE_USER_URN, ResourceTypes, USER_URN},
+};
 
 const LENIENT: Admission = Admission { unknown_attributes: UnknownAttributes::Keep, dialect: Dialect::Lenient };
 const STRICT: Admission = Admission { dialect: Dialect::Strict, ..LENIENT };
@@ -166,6 +170,55 @@ fn members_are_kept_apart() {
         Ok(Some(vec![member("a", None), member("b", Some(MemberKind::Group))]))
     );
     assert_snapshot!(members(json!([{ "value": 7 }])).unwrap_err(), @"`members[0]` has no `value`: it must be the `id` of a user or group");
+}
+
+/// Users with badges, and what PUT or PATCH makes of one badge after another.
+fn badges() -> ResourceType {
+    let badge = json!({ "id": "urn:acme:badge:1.0:User", "name": "Badge", "attributes": [
+        { "name": "number", "required": true, "mutability": "immutable" },
+        { "name": "desk", "type": "complex", "subAttributes": [
+            { "name": "room", "required": true }, { "name": "tag", "mutability": "immutable" } ] },
+        { "name": "note" },
+    ] });
+    let badge = Extension::admit(badge, Extended::User, false, &ResourceTypes::standard()).unwrap();
+    ResourceTypes::extended(vec![badge]).user.clone()
+}
+
+fn badge(badge: Value) -> Result<Admitted> {
+    admit(&badges(), json!({ "userName": "u", "urn:acme:badge:1.0:User": badge }), &LENIENT)
+}
+
+#[test]
+fn what_an_extension_requires_is_there_where_it_is() {
+    assert!(admit(&badges(), json!({ "userName": "u" }), &LENIENT).is_ok());
+    assert!(badge(json!({ "number": "7", "desk": { "room": "1" } })).is_ok());
+    assert_snapshot!(badge(json!({ "note": "n" })).unwrap_err(), @"`number` is required where `urn:acme:badge:1.0:User` is sent and must not be blank");
+    assert_snapshot!(badge(json!({ "number": "7", "desk": { "tag": "t" } })).unwrap_err(), @"`room` is required in each value of `desk` and must not be blank");
+    let required = ResourceType { required_extensions: vec!["urn:acme:badge:1.0:User".into()], ..badges() };
+    assert_snapshot!(admit(&required, json!({ "userName": "u" }), &LENIENT).unwrap_err(), @"`urn:acme:badge:1.0:User` is required for a User");
+}
+
+#[test]
+fn what_is_immutable_stays_as_it_is() {
+    let after = |before: Value, after: Value| -> Result<String> {
+        let (before, mut after) = (badge(before).unwrap().resource, badge(after)?.resource);
+        keep_immutable(&badges(), &before, &mut after)?;
+        Ok(after.0["urn:acme:badge:1.0:User"].to_string())
+    };
+    let refused = |before, sent| after(before, sent).unwrap_err();
+    let desk = |tag: &str| json!({ "number": "7", "desk": { "room": "1", "tag": tag } });
+    assert_eq!(
+        after(json!({ "number": "a" }), json!({ "number": "A", "note": "n" })),
+        Ok(r#"{"number":"A","note":"n"}"#.into())
+    );
+    assert_eq!(after(json!({ "number": "7" }), desk("t")), Ok(desk("t").to_string()));
+    assert_snapshot!(refused(json!({ "number": "7" }), json!({ "number": "8" })), @"`urn:acme:badge:1.0:User:number` is immutable and has a value already");
+    assert_snapshot!(refused(desk("t"), desk("x")), @"`urn:acme:badge:1.0:User:desk.tag` is immutable and has a value already");
+    let mut silent = admit(&badges(), json!({ "userName": "u" }), &LENIENT).unwrap().resource;
+    let before = badge(json!({ "number": "7", "note": "n" })).unwrap().resource;
+    assert_eq!(check_immutable(&badges(), &before, &silent).unwrap_err().kind, Kind::Mutability);
+    keep_immutable(&badges(), &before, &mut silent).unwrap();
+    assert_eq!(silent.0["urn:acme:badge:1.0:User"], json!({ "number": "7" }));
 }
 
 #[test]
