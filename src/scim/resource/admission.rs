@@ -272,15 +272,25 @@ fn is_base64(text: &str) -> bool {
 }
 
 /// A value that no schema describes, within the limits that hold for all; `None` if it means unassigned, or is a
-/// password.
+/// password. An object of nothing means unassigned, as it does where a schema describes it.
 pub(in crate::scim) fn raw(key: &str, value: Value, place: Place<'_>) -> Result<Option<Value>> {
-    if is_password(key) || value.is_null() || value.as_array().is_some_and(Vec::is_empty) {
+    if is_password(key) {
+        return Ok(None);
+    }
+    let value = raw_part(value, place)?;
+    let is_empty = match &value {
+        Value::Null => true,
+        Value::Array(values) => values.is_empty(),
+        Value::Object(parts) => parts.is_empty(),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    };
+    if is_empty {
         return Ok(None);
     }
     if key.is_empty() || key.contains('\0') {
         return Err(Error::invalid_value(format!("`{place}` is no attribute name")));
     }
-    raw_part(value, place).map(Some)
+    Ok(Some(value))
 }
 
 fn raw_part(value: Value, place: Place<'_>) -> Result<Value> {

@@ -55,6 +55,7 @@ fn names_become_canonical_and_what_is_ours_is_dropped() {
 fn null_and_empty_mean_unassigned() {
     assert_snapshot!(lenient(json!({
         "nickName": null, "roles": [], "emails": [null, { "value": null }], "name": { "givenName": null }, "x": null,
+        "y": {}, "urn:z": { "password": "p" },
     })), @"{}");
     assert_snapshot!(user(LENIENT, json!({ "userName": "u", "active": null })), @r#"{"userName":"u","active":true}"#);
 }
