@@ -8,6 +8,7 @@ use uuid::{Uuid, fmt::Hyphenated};
 use super::{Admission, Member, MemberKind, UnknownAttributes, is_client_writable, is_password, is_primary, is_urn};
 use crate::scim::{
     error::{Error, Result},
+    json,
     lenient::{self, Habit},
     limits::{MAX_ATTRIBUTES, MAX_MEMBERS, MAX_VALUES},
     path::is_attribute_name,
@@ -255,7 +256,7 @@ fn check_type(kind: Kind, value: &Value, place: Place<'_>) -> Result<()> {
         Kind::Reference => (value.as_str().is_some_and(|text| !text.contains('\0')), "a URI in a string"),
         Kind::Boolean => (value.is_boolean(), "true or false"),
         Kind::Integer => (value.is_i64() || value.is_u64(), "a whole number"),
-        Kind::Decimal => (value.is_number(), "a number"),
+        Kind::Decimal => (value.as_number().is_some_and(json::fits), "a number of at most 64 bits"),
         Kind::DateTime => (value.as_str().and_then(schema::instant).is_some(), "a time such as `2011-05-13T04:42:34Z`"),
         Kind::Binary => (value.as_str().is_some_and(is_base64), "base64"),
         Kind::Complex => (value.is_object(), "an object"),
