@@ -241,7 +241,19 @@ pub(in crate::scim) fn check_count(values: usize, place: Place<'_>) -> Result<()
     Ok(())
 }
 
+pub(in crate::scim) fn check_names(object: &Map<String, Value>, place: Place<'_>) -> Result<()> {
+    if object.len() > MAX_ATTRIBUTES {
+        return Err(Error::invalid_value(format!("`{place}` may have at most {MAX_ATTRIBUTES} attributes")));
+    }
+    Ok(())
+}
+
 pub(super) fn assign(into: &mut Map<String, Value>, name: &str, value: Value, place: Place<'_>) -> Result<()> {
+    if into.len() >= MAX_ATTRIBUTES {
+        let detail =
+            format!("`{place}` is one too many: there may be at most {MAX_ATTRIBUTES} attributes beside each other");
+        return Err(Error::invalid_value(detail));
+    }
     if into.keys().any(|key| key.eq_ignore_ascii_case(name)) {
         return Err(Error::invalid_syntax(format!("`{place}` is given twice; attribute names ignore case")));
     }
@@ -304,9 +316,7 @@ fn raw_part(value: Value, place: Place<'_>) -> Result<Value> {
             items.into_iter().map(|item| raw_part(item, place)).collect()
         }
         Value::Object(object) => {
-            if object.len() > MAX_ATTRIBUTES {
-                return Err(Error::invalid_value(format!("`{place}` may have at most {MAX_ATTRIBUTES} attributes")));
-            }
+            check_names(&object, place)?;
             let mut kept = Map::with_capacity(object.len());
             for (key, value) in object {
                 if key.contains('\0') {
