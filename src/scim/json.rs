@@ -130,10 +130,8 @@ impl<'de> Visitor<'de> for Element<'_> {
     }
 
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
-        // A whole number of more than 64 bits arrives here too, and would come back as another.
-        const WHOLE: f64 = 18_446_744_073_709_551_616.0;
         Number::from_f64(value)
-            .filter(|_| value.abs() < WHOLE)
+            .filter(fits)
             .map(Value::Number)
             .ok_or_else(|| self.reader.refuse(Error::invalid_value("number out of range")))
     }
@@ -166,6 +164,13 @@ impl<'de> Visitor<'de> for Element<'_> {
         }
         Ok(Value::Object(object))
     }
+}
+
+/// Whether the door lets `number` in. A whole number of more than 64 bits has become a float, and would come back as
+/// another.
+pub(super) fn fits(number: &Number) -> bool {
+    const WHOLE: f64 = 18_446_744_073_709_551_616.0;
+    !number.is_f64() || number.as_f64().is_some_and(|value| value.abs() < WHOLE)
 }
 
 /// Whether `object` has a member of that name. `seen` is its memory between calls for one object.

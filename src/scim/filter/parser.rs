@@ -120,7 +120,11 @@ impl<'a> Parser<'a> {
             Token { kind: TokenKind::Word(word), at }
                 if at == close + 1 && word.starts_with('.') && self.dialect.allows(Habit::ComparisonBehindBrackets) =>
             {
-                let sub = AttrPath::of(read_name(&word[1..], at + 1)?);
+                let name = &word[1..];
+                if is_reserved(name) {
+                    return Err(Fault::new(at + 1, format!("expected an attribute, found {}", quoted(name))));
+                }
+                let sub = AttrPath::of(read_name(name, at + 1)?);
                 self.advance()?;
                 Filter::And(Box::new(inner), Box::new(self.comparison(sub)?))
             }
@@ -188,7 +192,7 @@ impl<'a> Parser<'a> {
 
     fn attr_path(&mut self) -> Result<AttrPath, Fault> {
         let word = match self.token.kind {
-            TokenKind::Word(word) if !["and", "or", "not"].iter().any(|w| word.eq_ignore_ascii_case(w)) => word,
+            TokenKind::Word(word) if !is_reserved(word) => word,
             _ => return Err(self.expected("an attribute")),
         };
         let attr = AttrPath::read(word, self.token.at)?;
@@ -216,6 +220,11 @@ impl<'a> Parser<'a> {
     fn expected(&self, what: &str) -> Fault {
         Fault::new(self.token.at, format!("expected {what}, found {}", self.token.kind))
     }
+}
+
+/// A word which joins filters, so it cannot begin one.
+fn is_reserved(word: &str) -> bool {
+    ["and", "or", "not"].iter().any(|reserved| word.eq_ignore_ascii_case(reserved))
 }
 
 /// `terms` joined in order, as a tree of the least depth.

@@ -47,6 +47,7 @@ fn a_sub_attribute_behind_brackets_moves_inside() {
     assert_snapshot!(parsed(r#"emails[type eq "work"].value pr"#), @r#"emails[((type eq "work") and (value pr))]"#);
     assert_snapshot!(parse(r#"emails[type eq "work"].value eq "x""#, Strict).unwrap_err(), @"expected `and`, `or` or the end, found `.value` (column 23)");
     assert_snapshot!(parsed(r#"emails[type eq "work"] .value pr"#), @"expected `and`, `or` or the end, found `.value` (column 24)");
+    assert_snapshot!(parsed("emails[type pr].and pr"), @"expected an attribute, found `and` (column 17)");
 }
 
 #[test]

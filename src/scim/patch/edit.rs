@@ -10,7 +10,7 @@ use crate::scim::{
     filter::{self, Filter, Literal, Lookup, matches_value},
     lenient::{self, Habit},
     path::Path,
-    resource::{Admission, Place, check_count, fold, has_all_of, is_primary, raw, same, size, size_of},
+    resource::{Admission, Place, check_count, check_names, fold, has_all_of, is_primary, raw, same, size, size_of},
     schema::{Attribute, Kind, Mutability},
 };
 
@@ -93,7 +93,7 @@ impl Edit<'_> {
         }
         let next = self.admission.value(self.attribute, value.clone(), self.place())?;
         match (current, value) {
-            (Some(Value::Object(current)), Value::Object(sent)) => Ok(self.merged(current, next, sent)),
+            (Some(Value::Object(current)), Value::Object(sent)) => self.merged(current, next, sent),
             _ => Ok(next),
         }
     }
@@ -102,15 +102,17 @@ impl Edit<'_> {
     ///
     /// NB: not if `value` becomes another: what stood beside it, such as the name of the former manager, was said of
     /// something else.
-    fn merged(&self, mut current: Map<String, Value>, next: Option<Value>, sent: &Map<String, Value>) -> Option<Value> {
-        let next = match next {
-            Some(Value::Object(next)) => next,
-            _ => Map::new(),
-        };
+    fn merged(
+        &self,
+        mut current: Map<String, Value>,
+        next: Option<Value>,
+        sent: &Map<String, Value>,
+    ) -> Result<Option<Value>> {
+        let next = if let Some(Value::Object(next)) = next { next } else { Map::new() };
         if let (Some(former), Some(value)) = (current.get("value"), next.get("value"))
             && former != value
         {
-            return Some(Value::Object(next));
+            return Ok(Some(Value::Object(next)));
         }
         if self.op == Op::Replace {
             for (name, _) in sent.iter().filter(|(_, value)| value.is_null()) {
@@ -118,15 +120,12 @@ impl Edit<'_> {
                 current.shift_remove(&name);
             }
         }
-        current.extend(next);
-        (!current.is_empty()).then_some(Value::Object(current))
+        extend(&mut current, next, self.place())?;
+        Ok((!current.is_empty()).then_some(Value::Object(current)))
     }
 
     fn sub_of_single(&self, current: Option<Value>, sub: Sub<'_>) -> Result<Option<Value>> {
-        let mut holder = match current {
-            Some(Value::Object(holder)) => holder,
-            _ => Map::new(),
-        };
+        let mut holder = if let Some(Value::Object(holder)) = current { holder } else { Map::new() };
         match self.sub_value(sub)? {
             Assigned::Unchanged => {}
             Assigned::None => {
@@ -136,6 +135,7 @@ impl Edit<'_> {
             Assigned::Value(value) => {
                 let name = sub.name_in(&holder);
                 holder.insert(name, value);
+                check_names(&holder, self.place())?;
             }
         }
         Ok((!holder.is_empty()).then_some(Value::Object(holder)))
@@ -227,12 +227,13 @@ impl Edit<'_> {
     fn take_over(&self, held: &mut Map<String, Value>, said: Map<String, Value>) -> Result<()> {
         for (name, value) in said {
             let sub = self.attribute.sub(&name);
+            let name = name_in(held, &name);
             if !held.get(&name).is_some_and(|held| same(sub, held, &value)) {
                 self.refuse_change(held, &name, Some(&value))?;
                 held.insert(name, value);
             }
         }
-        Ok(())
+        check_names(held, self.place())
     }
 
     /// A value may come and go, but not change in what is immutable of it.
@@ -319,6 +320,7 @@ impl Edit<'_> {
                         let name = sub.name_in(element);
                         self.refuse_change(element, &name, Some(&value))?;
                         element.insert(name, value.clone());
+                        check_names(element, self.place())?;
                     }
                 }
                 Ok(selected)
@@ -427,6 +429,7 @@ pub(super) fn raw_attribute(
         match raw_attribute(holder.get_mut(&key).map(Value::take), sub, None, op, path, value)? {
             Some(value) => {
                 holder.insert(key, value);
+                check_names(&holder, Place::top(name))?;
             }
             None => {
                 holder.shift_remove(&key);
@@ -464,7 +467,7 @@ pub(super) fn raw_attribute(
             Ok(in_array(held))
         }
         (Op::Add, Some(Value::Object(mut held)), Some(Value::Object(sent))) => {
-            held.extend(sent);
+            extend(&mut held, sent, Place::top(name))?;
             Ok(Some(Value::Object(held)))
         }
         (Op::Add | Op::Replace, _, sent) => Ok(sent),
@@ -584,6 +587,14 @@ fn part(attribute: &Attribute, value: &Value, name: &str) -> Option<String> {
 /// The name under which `holder` has an attribute, in whatever case it was written first.
 pub(super) fn name_in(holder: &Map<String, Value>, name: &str) -> String {
     holder.keys().find(|key| key.eq_ignore_ascii_case(name)).map_or_else(|| name.to_owned(), Clone::clone)
+}
+
+/// Assigns each of `said`, whose names may be in `held` in another case.
+fn extend(held: &mut Map<String, Value>, said: Map<String, Value>, place: Place<'_>) -> Result<()> {
+    for (name, value) in said {
+        held.insert(name_in(held, &name), value);
+    }
+    check_names(held, place)
 }
 
 fn array(value: Option<Value>) -> Vec<Value> {

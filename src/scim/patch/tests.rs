@@ -1,7 +1,7 @@
 #![allow(clippy::needless_pass_by_value)] // `json!` reads best without `&`
 
 use insta::assert_snapshot;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{Op, Patched, apply, parse};
 use crate::scim::{
@@ -216,6 +216,32 @@ fn unknown_attributes_follow_the_policy() {
     "#);
     assert_snapshot!(lenient(json!([{ "op": "add", "path": "tags[value eq \"x\"].y", "value": "a" }])),
         @r#"invalidPath: `tags[(value eq "x")].y` selects values of an attribute which is in no schema of this service; send the attribute whole"#);
+}
+
+#[test]
+fn an_unknown_name_in_another_case_is_the_same_name() {
+    assert_snapshot!(lenient(json!([
+        { "op": "add", "path": "name", "value": { "nick": "a" } },
+        { "op": "add", "path": "name", "value": { "NICK": "b" } },
+        { "op": "add", "path": "pet", "value": { "cat": 1 } },
+        { "op": "add", "path": "Pet", "value": { "Cat": 2 } },
+        { "op": "add", "path": "emails[type eq \"home\"]", "value": { "since": 1 } },
+        { "op": "add", "path": "emails", "value": [{ "value": "b@home.example", "type": "home", "Since": 2 }] },
+    ])), @r#"
+    name: {"givenName":"Barbara","familyName":"Jensen"} -> {"givenName":"Barbara","familyName":"Jensen","nick":"b"}
+    emails: [{"value":"b@work.example","type":"work","primary":true},{"value":"b@home.example","type":"home"}] -> [{"value":"b@work.example","type":"work","primary":true},{"value":"b@home.example","type":"home","since":2}]
+    pet: - -> {"cat":2}
+    "#);
+}
+
+#[test]
+fn an_object_grows_to_its_limit_and_no_further() {
+    let many = |name: &str| (0..300).map(|at| (format!("{name}{at}"), json!(1))).collect::<Map<_, _>>();
+    for path in ["name", "pet", "emails[type eq \"home\"]"] {
+        let add = |name| json!({ "op": "add", "path": path, "value": many(name) });
+        assert!(!lenient(json!([add("a")])).starts_with("invalidValue"), "{path}");
+        assert!(lenient(json!([add("a"), add("b")])).ends_with("may have at most 500 attributes"), "{path}");
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ use uuid::{Uuid, fmt::Hyphenated};
 use super::{Admission, Member, MemberKind, UnknownAttributes, is_client_writable, is_password, is_primary, is_urn};
 use crate::scim::{
     error::{Error, Result},
+    json,
     lenient::{self, Habit},
     limits::{MAX_ATTRIBUTES, MAX_MEMBERS, MAX_VALUES},
     path::is_attribute_name,
@@ -240,7 +241,19 @@ pub(in crate::scim) fn check_count(values: usize, place: Place<'_>) -> Result<()
     Ok(())
 }
 
+pub(in crate::scim) fn check_names(object: &Map<String, Value>, place: Place<'_>) -> Result<()> {
+    if object.len() > MAX_ATTRIBUTES {
+        return Err(Error::invalid_value(format!("`{place}` may have at most {MAX_ATTRIBUTES} attributes")));
+    }
+    Ok(())
+}
+
 pub(super) fn assign(into: &mut Map<String, Value>, name: &str, value: Value, place: Place<'_>) -> Result<()> {
+    if into.len() >= MAX_ATTRIBUTES {
+        let detail =
+            format!("`{place}` is one too many: there may be at most {MAX_ATTRIBUTES} attributes beside each other");
+        return Err(Error::invalid_value(detail));
+    }
     if into.keys().any(|key| key.eq_ignore_ascii_case(name)) {
         return Err(Error::invalid_syntax(format!("`{place}` is given twice; attribute names ignore case")));
     }
@@ -255,7 +268,7 @@ fn check_type(kind: Kind, value: &Value, place: Place<'_>) -> Result<()> {
         Kind::Reference => (value.as_str().is_some_and(|text| !text.contains('\0')), "a URI in a string"),
         Kind::Boolean => (value.is_boolean(), "true or false"),
         Kind::Integer => (value.is_i64() || value.is_u64(), "a whole number"),
-        Kind::Decimal => (value.is_number(), "a number"),
+        Kind::Decimal => (value.as_number().is_some_and(json::fits), "a number of at most 64 bits"),
         Kind::DateTime => (value.as_str().and_then(schema::instant).is_some(), "a time such as `2011-05-13T04:42:34Z`"),
         Kind::Binary => (value.as_str().is_some_and(is_base64), "base64"),
         Kind::Complex => (value.is_object(), "an object"),
@@ -272,15 +285,25 @@ fn is_base64(text: &str) -> bool {
 }
 
 /// A value that no schema describes, within the limits that hold for all; `None` if it means unassigned, or is a
-/// password.
+/// password. An object of nothing means unassigned, as it does where a schema describes it.
 pub(in crate::scim) fn raw(key: &str, value: Value, place: Place<'_>) -> Result<Option<Value>> {
-    if is_password(key) || value.is_null() || value.as_array().is_some_and(Vec::is_empty) {
+    if is_password(key) {
+        return Ok(None);
+    }
+    let value = raw_part(value, place)?;
+    let is_empty = match &value {
+        Value::Null => true,
+        Value::Array(values) => values.is_empty(),
+        Value::Object(parts) => parts.is_empty(),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    };
+    if is_empty {
         return Ok(None);
     }
     if key.is_empty() || key.contains('\0') {
         return Err(Error::invalid_value(format!("`{place}` is no attribute name")));
     }
-    raw_part(value, place).map(Some)
+    Ok(Some(value))
 }
 
 fn raw_part(value: Value, place: Place<'_>) -> Result<Value> {
@@ -293,9 +316,7 @@ fn raw_part(value: Value, place: Place<'_>) -> Result<Value> {
             items.into_iter().map(|item| raw_part(item, place)).collect()
         }
         Value::Object(object) => {
-            if object.len() > MAX_ATTRIBUTES {
-                return Err(Error::invalid_value(format!("`{place}` may have at most {MAX_ATTRIBUTES} attributes")));
-            }
+            check_names(&object, place)?;
             let mut kept = Map::with_capacity(object.len());
             for (key, value) in object {
                 if key.contains('\0') {

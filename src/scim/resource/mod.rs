@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use unicode_normalization::UnicodeNormalization as _;
 
 use admission::assign;
-pub(super) use admission::{Place, check_count, member_value, raw};
+pub(super) use admission::{Place, check_count, check_names, member_value, raw};
 pub use immutable::{check_immutable, keep_immutable};
 pub(super) use same::{has_all_of, same};
 

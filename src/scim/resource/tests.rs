@@ -59,6 +59,7 @@ fn names_become_canonical_and_what_is_ours_is_dropped() {
 fn null_and_empty_mean_unassigned() {
     assert_snapshot!(lenient(json!({
         "nickName": null, "roles": [], "emails": [null, { "value": null }], "name": { "givenName": null }, "x": null,
+        "y": {}, "urn:z": { "password": "p" },
     })), @"{}");
     assert_snapshot!(user(LENIENT, json!({ "userName": "u", "active": null })), @r#"{"userName":"u","active":true}"#);
 }
@@ -118,7 +119,9 @@ fn limits_hold() {
     let many = |count: usize| (0..count).map(|at| (format!("a{at}"), json!(1))).collect::<Map<_, _>>();
     assert!(user(LENIENT, json!({ "userName": "u", "urn:x": many(498) })).starts_with('{'));
     assert_snapshot!(user(LENIENT, json!({ "userName": "u", "urn:x": many(500) })), @"invalidValue: A resource may have at most 500 attributes");
-    assert_snapshot!(lenient(Value::Object(many(501))), @"invalidValue: A resource may have at most 500 attributes");
+    let too_many = "there may be at most 500 attributes beside each other";
+    assert_eq!(lenient(Value::Object(many(501))), format!("invalidValue: `a500` is one too many: {too_many}"));
+    assert_eq!(lenient(json!({ "name": many(501) })), format!("invalidValue: `name.a500` is one too many: {too_many}"));
     assert_snapshot!(lenient(json!({ "emails": vec!["e"; 1001] })), @"invalidValue: `emails` may have at most 1000 values");
     assert_snapshot!(lenient(json!({ "x": vec![1; 1001] })), @"invalidValue: `x` may have at most 1000 values");
     assert_snapshot!(members(json!(vec!["m"; 100_001])).unwrap_err(), @"One request may name at most 100000 `members`");
