@@ -12,6 +12,16 @@ pub struct Group {
     pub members: Option<Stretch>,
 }
 
+/// How much of a group's membership is read along with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Membership {
+    Unread,
+    /// Who is a member.
+    Plain,
+    /// And the names of the members, which lie elsewhere.
+    Named,
+}
+
 /// A member of a group, as answers show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {

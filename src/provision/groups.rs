@@ -3,12 +3,12 @@
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{Error, IfMatch, Result, admission, awaits_members, named_id, transaction};
+use super::{Error, Preconditions, Result, admission, awaits_members, named_id, transaction};
 use crate::{
     model::{
         GroupId, Scope,
         document::Document,
-        group::{Group, Place, Stretch},
+        group::{Group, Membership, Place, Stretch},
         policy::{GroupNames, OnDelete},
     },
     scim::{
@@ -30,7 +30,7 @@ use crate::{
 const RING: &str = "members: a group can be a member neither of itself nor of a group which it contains";
 
 /// Creates a group, with the members that came along.
-pub async fn create(store: &Store, scope: &Scope, incoming: Value, with_members: bool) -> Result<Group> {
+pub async fn create(store: &Store, scope: &Scope, incoming: Value, membership: Membership) -> Result<Group> {
     let admitted = resource::admit(&scope.realm.types.group, incoming, &admission(&scope.realm.policy))?;
     let id = GroupId(Uuid::now_v7());
     let delta = MembersDelta::replace(admitted.members.unwrap_or_default());
@@ -50,19 +50,19 @@ pub async fn create(store: &Store, scope: &Scope, incoming: Value, with_members:
         };
         if !delta.add.is_empty() {
             // Nobody sees the group yet, so nobody can put it into another one.
-            move_members(&mut tx, scope, &mut document, delta, Nesting::Safe, !with_members).await?;
+            move_members(&mut tx, scope, &mut document, delta, Nesting::Safe, membership == Membership::Unread).await?;
         }
-        read_along(tx, document, with_members).await
+        read_along(tx, document, membership).await
     })
     .await
 }
 
 /// The group of that id, which may be any text.
-pub async fn get(store: &Store, scope: &Scope, id: &str, with_members: bool) -> Result<Group> {
+pub async fn get(store: &Store, scope: &Scope, id: &str, membership: Membership) -> Result<Group> {
     let group_id = parse(id)?;
     let mut tx = store.begin(scope).await?;
-    let found = if with_members {
-        groups::find_with_members(tx, group_id).await?
+    let found = if membership != Membership::Unread {
+        groups::find_with_members(tx, group_id, membership == Membership::Named).await?
     } else {
         let found = groups::find(&mut tx, group_id).await?;
         tx.commit().await?;
@@ -72,8 +72,8 @@ pub async fn get(store: &Store, scope: &Scope, id: &str, with_members: bool) -> 
 }
 
 /// The members of `groups` from `place` on, as far as a stretch goes. Fails if one of the groups is gone.
-pub async fn members(store: &Store, scope: &Scope, groups: &[Uuid], place: Place) -> Result<Stretch> {
-    Ok(members::read(store.begin(scope).await?, groups, place).await?)
+pub async fn members(store: &Store, scope: &Scope, groups: &[Uuid], place: Place, named: bool) -> Result<Stretch> {
+    Ok(members::read(store.begin(scope).await?, groups, place, named).await?)
 }
 
 /// Replaces what the IdP wrote (RFC 7644 §3.5.1). A PUT which is silent about `members` leaves them as they are: the
@@ -83,12 +83,18 @@ pub async fn replace(
     scope: &Scope,
     id: &str,
     incoming: Value,
-    if_match: IfMatch<'_>,
-    with_members: bool,
+    preconditions: Preconditions<'_>,
+    membership: Membership,
 ) -> Result<Group> {
     let admitted = resource::admit(&scope.realm.types.group, incoming, &admission(&scope.realm.policy))?;
     let delta = admitted.members.map(MembersDelta::replace).unwrap_or_default();
-    change(store, scope, id, if_match, with_members, |_| Ok((admitted.resource.clone(), delta.clone()))).await
+    change(store, scope, id, preconditions, membership, |before| {
+        let mut after = admitted.resource.clone();
+        resource::keep_immutable(&scope.realm.types.group, before, &mut after)?;
+        resource::finish(&scope.realm.types.group, &after)?;
+        Ok((after, delta.clone()))
+    })
+    .await
 }
 
 /// Applies the operations, all or none (RFC 7644 §3.5.2). What it costs depends on what is named, not on how many
@@ -98,11 +104,11 @@ pub async fn patch(
     scope: &Scope,
     id: &str,
     operations: &[Operation],
-    if_match: IfMatch<'_>,
-    with_members: bool,
+    preconditions: Preconditions<'_>,
+    membership: Membership,
 ) -> Result<Group> {
     let admission = admission(&scope.realm.policy);
-    change(store, scope, id, if_match, with_members, |before| {
+    change(store, scope, id, preconditions, membership, |before| {
         let patched = patch::apply(&scope.realm.types.group, before, operations, &admission)?;
         Ok((patched.resource, patched.members))
     })
@@ -110,12 +116,12 @@ pub async fn patch(
 }
 
 /// Deletes the group; its members stay what they are.
-pub async fn delete(store: &Store, scope: &Scope, id: &str, if_match: IfMatch<'_>) -> Result<()> {
+pub async fn delete(store: &Store, scope: &Scope, id: &str, preconditions: Preconditions<'_>) -> Result<()> {
     let group_id = parse(id)?;
     let keep = scope.realm.policy.on_delete == OnDelete::Tombstone;
     transaction(store, scope, |mut tx| async move {
         let document = groups::lock_to_delete(&mut tx, group_id).await?.ok_or_else(|| not_found(id))?;
-        if_match.check(document.version)?;
+        preconditions.check(document.version)?;
         Ok(groups::delete(tx, group_id, keep, &Origin::of(scope)).await?)
     })
     .await
@@ -134,8 +140,8 @@ async fn change(
     store: &Store,
     scope: &Scope,
     id: &str,
-    if_match: IfMatch<'_>,
-    with_members: bool,
+    preconditions: Preconditions<'_>,
+    membership: Membership,
     to: impl Fn(&Resource) -> Result<(Resource, MembersDelta)> + Sync,
 ) -> Result<Group> {
     let (group_id, to) = (parse(id)?, &to);
@@ -145,15 +151,15 @@ async fn change(
                 members::hold_realm(&mut tx).await?;
             }
             let mut document = groups::lock(&mut tx, group_id).await?.ok_or_else(|| not_found(id))?;
-            if_match.check(document.version)?;
+            preconditions.check(document.version)?;
             let before = document.resource().ok_or(Error::Damaged(group_id.0))?;
             let (after, delta) = to(&before)?;
-            let last = !with_members && before == after;
+            let last = membership == Membership::Unread && before == after;
             if !delta.is_empty() && !move_members(&mut tx, scope, &mut document, &delta, nesting, last).await? {
                 return Ok(None);
             }
             write(&mut tx, scope, &mut document, &before, &after).await?;
-            read_along(tx, document, with_members).await.map(Some)
+            read_along(tx, document, membership).await.map(Some)
         })
     };
     if !awaits_members(scope)
@@ -207,9 +213,9 @@ async fn move_members(
 }
 
 /// The group as the answer needs it, once everything before is committed.
-async fn read_along(tx: RealmTx, document: Document, with_members: bool) -> Result<Group> {
-    let members = if with_members {
-        Some(members::read(tx, &[document.id], Place::default()).await?)
+async fn read_along(tx: RealmTx, document: Document, membership: Membership) -> Result<Group> {
+    let members = if membership != Membership::Unread {
+        Some(members::read(tx, &[document.id], Place::default(), membership == Membership::Named).await?)
     } else {
         tx.commit().await?;
         None

@@ -4,7 +4,7 @@ use super::{Error, Result};
 use crate::{
     model::{
         Scope,
-        group::{Place, Stretch},
+        group::{Membership, Place, Stretch},
         listing::Listing,
     },
     scim::{filter::Filter, list::Page, schema::ResourceType, sort::Sort},
@@ -26,7 +26,7 @@ pub struct Along<'a> {
     /// The groups of users, by the URL which a group's id is appended to.
     pub groups: Option<&'a str>,
     /// The members of groups.
-    pub members: bool,
+    pub members: Membership,
 }
 
 /// A page of the resources which the query is for, and the first members of the groups among them.
@@ -58,10 +58,10 @@ async fn read(
     let mut tx = store.begin(scope).await?;
     let listing = plan.page(&mut tx, page, along.groups).await?;
     let groups = listing.groups();
-    if groups.is_empty() || !along.members {
+    if groups.is_empty() || along.members == Membership::Unread {
         tx.commit().await?;
         return Ok((listing, None));
     }
-    let members = members::read(tx, &groups, Place::default()).await?;
+    let members = members::read(tx, &groups, Place::default(), along.members == Membership::Named).await?;
     Ok((listing, Some(members)))
 }

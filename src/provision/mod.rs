@@ -49,19 +49,33 @@ pub enum Error {
     Damaged(Uuid),
 }
 
-/// Which version a client wants to change: `None` for whichever is there.
+/// Which version of a resource a client has in mind (RFC 7644 §3.14; RFC 9110 §13.1): headers, as they are.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct IfMatch<'a>(pub Option<&'a str>);
+pub struct Preconditions<'a> {
+    pub if_match: Option<&'a str>,
+    pub if_none_match: Option<&'a str>,
+}
 
-impl IfMatch<'_> {
-    /// RFC 7232 §3.1: a list of entity tags, or `*`. Weak tags are compared by what they name, as RFC 7644 §3.14 uses
-    /// them.
+impl Preconditions<'_> {
+    /// May a resource of that version be changed?
     fn check(self, version: i64) -> Result<()> {
-        let Some(wanted) = self.0 else { return Ok(()) };
-        let current = etag(version);
-        let matches = |tag: &str| tag == "*" || tag == current || Some(tag) == current.strip_prefix("W/");
-        if wanted.split(',').map(str::trim).any(matches) { Ok(()) } else { Err(Error::Precondition(current)) }
+        if self.is_known(version)? { Err(Error::Precondition(etag(version))) } else { Ok(()) }
     }
+
+    /// Does the client have that version already, so that a reader need not be sent it? Refused if it wants another one.
+    pub fn is_known(self, version: i64) -> Result<bool> {
+        if self.if_match.is_some_and(|tags| !names(tags, version)) {
+            return Err(Error::Precondition(etag(version)));
+        }
+        Ok(self.if_none_match.is_some_and(|tags| names(tags, version)))
+    }
+}
+
+/// A list of entity tags, or `*`. Weak tags are compared by what they name, as RFC 7644 §3.14 uses them.
+fn names(tags: &str, version: i64) -> bool {
+    let current = etag(version);
+    let matches = |tag: &str| tag == "*" || tag == current || Some(tag) == current.strip_prefix("W/");
+    tags.split(',').map(str::trim).any(matches)
 }
 
 /// `meta.version` and the header `ETag` (RFC 7644 §3.14).

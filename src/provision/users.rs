@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{Error, IfMatch, Result, admission, awaits_members, named_id, transaction};
+use super::{Error, Preconditions, Result, admission, awaits_members, named_id, transaction};
 use crate::{
     model::{
         Scope, UserId,
@@ -32,23 +32,21 @@ use crate::{
 pub async fn create(store: &Store, scope: &Scope, incoming: Value) -> Result<User> {
     let policy = &scope.realm.policy;
     let resource = resource::admit(&scope.realm.types.user, incoming, &admission(policy))?.resource;
-    let (id, row) = (UserId(Uuid::now_v7()), row_of(&scope.realm.types.user, &resource));
+    let (id, row) = (UserId(Uuid::now_v7()), row_of(&scope.realm.types.user, &resource, true));
     let activated = policy.initial_state == InitialState::Active;
-    {
-        let (row, resource) = (&row, &resource);
-        transaction(store, scope, |mut tx| async move {
-            let (origin, awaited) = (Origin::of(scope), awaits_members(scope));
-            if awaited {
-                members::admit_arrivals(&mut tx).await?;
-            }
-            users::insert(&mut tx, id, row, activated, &origin, !awaited).await.map_err(|e| named(e, resource))?;
-            if awaited {
-                members::join(tx, id, row.external_id.as_deref(), &origin).await?;
-            }
-            Ok(())
-        })
-        .await?;
-    }
+    let (new, written) = (&resource, &row);
+    transaction(store, scope, |mut tx| async move {
+        let (origin, awaited) = (Origin::of(scope), awaits_members(scope));
+        if awaited {
+            members::admit_arrivals(&mut tx).await?;
+        }
+        users::insert(&mut tx, id, written, activated, &origin, !awaited).await.map_err(|e| named(e, new))?;
+        if awaited {
+            members::join(tx, id, written.external_id.as_deref(), &origin).await?;
+        }
+        Ok(())
+    })
+    .await?;
     Ok(User {
         activated,
         state: State::of(row.active, activated),
@@ -76,17 +74,21 @@ pub async fn replace(
     scope: &Scope,
     id: &str,
     incoming: Value,
-    if_match: IfMatch<'_>,
+    preconditions: Preconditions<'_>,
     groups_url: &str,
 ) -> Result<User> {
     let speaks = |(key, value): (&String, &Value)| key.eq_ignore_ascii_case("active") && !value.is_null();
     let silent = incoming.as_object().is_some_and(|map| !map.iter().any(speaks));
     let admitted = resource::admit(&scope.realm.types.user, incoming, &admission(&scope.realm.policy))?;
-    change(store, scope, id, if_match, groups_url, |before| {
+    change(store, scope, id, preconditions, groups_url, |before| {
         let mut after = admitted.resource.clone();
-        if silent {
-            after.set("active", before.active());
+        match before.active() {
+            Some(active) if silent => after.set("active", active),
+            None if silent => drop(after.0.shift_remove("active")),
+            Some(_) | None => {}
         }
+        resource::keep_immutable(&scope.realm.types.user, before, &mut after)?;
+        resource::finish(&scope.realm.types.user, &after)?;
         Ok(after)
     })
     .await
@@ -98,23 +100,23 @@ pub async fn patch(
     scope: &Scope,
     id: &str,
     operations: &[Operation],
-    if_match: IfMatch<'_>,
+    preconditions: Preconditions<'_>,
     groups_url: &str,
 ) -> Result<User> {
     let admission = admission(&scope.realm.policy);
-    change(store, scope, id, if_match, groups_url, |before| {
+    change(store, scope, id, preconditions, groups_url, |before| {
         Ok(patch::apply(&scope.realm.types.user, before, operations, &admission)?.resource)
     })
     .await
 }
 
 /// Deletes the user: gone from its groups, its name free again, the last state kept if the policy says so (X6).
-pub async fn delete(store: &Store, scope: &Scope, id: &str, if_match: IfMatch<'_>) -> Result<()> {
+pub async fn delete(store: &Store, scope: &Scope, id: &str, preconditions: Preconditions<'_>) -> Result<()> {
     let user_id = parse(id)?;
     let keep = scope.realm.policy.on_delete == OnDelete::Tombstone;
     transaction(store, scope, |mut tx| async move {
         let user = users::lock(&mut tx, user_id, "").await?.ok_or_else(|| not_found(id))?;
-        if_match.check(user.document.version)?;
+        preconditions.check(user.document.version)?;
         Ok(users::delete(tx, user_id, keep, &Origin::of(scope)).await?)
     })
     .await
@@ -125,7 +127,7 @@ async fn change(
     store: &Store,
     scope: &Scope,
     id: &str,
-    if_match: IfMatch<'_>,
+    preconditions: Preconditions<'_>,
     groups_url: &str,
     to: impl Fn(&Resource) -> Result<Resource> + Sync,
 ) -> Result<User> {
@@ -135,12 +137,12 @@ async fn change(
             members::admit_arrivals(&mut tx).await?;
         }
         let user = users::lock(&mut tx, user_id, groups_url).await?.ok_or_else(|| not_found(id))?;
-        if_match.check(user.document.version)?;
+        preconditions.check(user.document.version)?;
         let before = user.document.resource().ok_or(Error::Damaged(user_id.0))?;
         let mut after = to(&before)?;
         if scope.realm.policy.user_name_follows_email {
             follow_email(&before, &mut after);
-            resource::finish(&scope.realm.types.user, &mut after)?;
+            resource::finish(&scope.realm.types.user, &after)?;
         }
         write(tx, scope, user, &before, &after).await
     })
@@ -155,7 +157,7 @@ async fn write(mut tx: RealmTx, scope: &Scope, user: User, before: &Resource, af
     }
     let previous: Map<String, Value> =
         changes.into_iter().map(|change| (change.path, change.previous.unwrap_or(Value::Null))).collect();
-    let (id, row) = (UserId(user.document.id), row_of(&scope.realm.types.user, after));
+    let (id, row) = (UserId(user.document.id), row_of(&scope.realm.types.user, after, user.state != State::Disabled));
     let follows = scope.realm.policy.display_name == DisplayName::Always;
     let origin = Origin::of(scope);
     let awaited = awaits_members(scope) && before.external_id() != after.external_id();
@@ -181,13 +183,14 @@ fn follow_email(before: &Resource, after: &mut Resource) {
     }
 }
 
-fn row_of(user_type: &ResourceType, resource: &Resource) -> UserRow {
+/// `active` is whether the user may come in where the IdP does not say.
+fn row_of(user_type: &ResourceType, resource: &Resource, active: bool) -> UserRow {
     let mut email_keys: Vec<String> = resource.emails().map(fold).collect();
     email_keys.sort_unstable();
     email_keys.dedup();
     let schemas = user_type.schemas_of(resource);
     UserRow {
-        active: resource.active(),
+        active: resource.active().unwrap_or(active),
         user_name_key: fold(resource.user_name().unwrap_or_default()),
         external_id: resource.external_id().map(str::to_owned),
         display_name_key: resource.display_name().map(fold),

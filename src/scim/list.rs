@@ -151,11 +151,13 @@ impl Projection {
         *self == Self::Default
     }
 
-    /// Does this leave resources of that type as they are?
+    /// Does this leave documents of that type as they are?
     pub fn is_all_of(&self, resource_type: &ResourceType) -> bool {
         let on_request = |attribute: &Attribute| attribute.returned == Returned::Request;
         let withheld = |attribute: &Attribute| on_request(attribute) || attribute.sub_attributes.iter().any(on_request);
-        self.is_default() && !resource_type.schemas().flat_map(|schema| &schema.attributes).any(withheld)
+        // Members are rows, and no part of the document.
+        let mut kept = resource_type.schemas().flat_map(|schema| &schema.attributes).filter(|a| a.name != "members");
+        self.is_default() && !kept.any(withheld)
     }
 
     /// Can the answer have that attribute of the core schema? If not, it need not be fetched.
@@ -170,9 +172,6 @@ impl Projection {
 
     /// Takes away what the client does not want. What is always returned stays.
     pub fn apply(&self, resource_type: &ResourceType, resource: &mut Map<String, Value>) {
-        if self.is_all_of(resource_type) {
-            return;
-        }
         resource.retain(|key, value| {
             let (schema, attributes) = match (value, resource_type.schema_by_urn(key)) {
                 (Value::Object(attributes), Some(extension)) => (Some(extension), attributes),

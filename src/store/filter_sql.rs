@@ -114,7 +114,6 @@ pub(super) enum Expression {
     Text(String),
     Id(&'static str),
     Instant(&'static str),
-    Flag(&'static str),
     Json(Json),
     /// Always there, but not in the database: complex ones, and URLs.
     Given,
@@ -224,7 +223,6 @@ impl Compiler {
     fn test(&mut self, each: &Expression, leaf: &Attribute, op: Op, literal: &Literal) -> String {
         match (each, literal) {
             (Expression::Json(json), literal) => self.json(json, leaf, op, literal),
-            (Expression::Flag(flag), literal) => equals_bool(literal, |wanted| format!("{flag} = {wanted}")),
             (Expression::Instant(column), Literal::String(text)) => {
                 instant(text).map_or("FALSE".into(), |at| self.time(column, op, at))
             }
@@ -397,7 +395,6 @@ pub(super) fn column(found: Resolved) -> Option<Expression> {
         "externalId" => Some(Expression::Key("r.external_id")),
         "userName" => Some(Expression::Key("r.user_name_key")),
         "displayName" => Some(Expression::Key("r.display_name_key")),
-        "active" => Some(Expression::Flag("r.active")),
         _ => None,
     }
 }
@@ -438,7 +435,7 @@ fn present(place: Place, found: Resolved) -> String {
         Expression::Text(sql) => format!("nullif({sql}, '') IS NOT NULL"),
         Expression::Json(json) if simple => format!("nullif({}, '') IS NOT NULL", json.text()),
         Expression::Json(json) => assigned(&json.json()),
-        Expression::Id(_) | Expression::Instant(_) | Expression::Flag(_) | Expression::Given => "TRUE".into(),
+        Expression::Id(_) | Expression::Instant(_) | Expression::Given => "TRUE".into(),
     })
 }
 

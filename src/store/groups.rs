@@ -124,9 +124,9 @@ pub async fn find(tx: &mut RealmTx, id: GroupId) -> Result<Option<Document>> {
 }
 
 /// The group with the first of its members; and commits.
-pub async fn find_with_members(mut tx: RealmTx, id: GroupId) -> Result<Option<Group>> {
+pub async fn find_with_members(mut tx: RealmTx, id: GroupId, named: bool) -> Result<Option<Group>> {
     let first = Place::default();
-    let rows = tx.finish(&FIND_WITH_MEMBERS, &[&[id.0].as_slice(), &first.after, &members::STRETCH]).await?;
+    let rows = tx.finish(&FIND_WITH_MEMBERS, &[&[id.0].as_slice(), &first.after, &members::STRETCH, &named]).await?;
     match rows.split_first() {
         Some((row, members)) if row.try_get::<_, Option<Uuid>>("id")?.is_some() => {
             Ok(Some(Group { document: document_from(row)?, members: Some(members::stretch_of(members, first.group)?) }))

@@ -125,10 +125,12 @@ pub const CHANGE: &str = "
     (SELECT NULL, NULL, NULL FROM barred LIMIT 1)";
 
 /// Rows of a stretch: at least one for each group that it reaches, so that a group which is gone is not taken for an
-/// empty one. Each group is read in the order of its primary key; what joins them by `LATERAL` keeps their order.
+/// empty one. Each group is read in the order of its primary key; what joins them by `LATERAL` keeps their order. `$5`
+/// tells whether the names of the members are wanted.
 pub(super) const READ: &str = "
     SELECT t.place, g.is_there, m.member_id, m.is_nested,
-           CASE WHEN m.is_nested
+           CASE WHEN NOT $5 THEN NULL
+                WHEN m.is_nested
                 THEN (SELECT attributes -> 'displayName' FROM groups WHERE realm_id = $1 AND id = m.member_id)
                 ELSE (SELECT coalesce(attributes -> 'displayName', attributes -> 'userName') FROM users
                        WHERE realm_id = $1 AND id = m.member_id) END AS display
@@ -217,9 +219,9 @@ pub async fn change(
 
 /// The members of `groups` from `place` on, as far as a stretch goes; and commits. [`Error::Dangling`] if one of the
 /// groups is gone.
-pub async fn read(mut tx: RealmTx, groups: &[Uuid], place: Place) -> Result<Stretch> {
+pub async fn read(mut tx: RealmTx, groups: &[Uuid], place: Place, named: bool) -> Result<Stretch> {
     let ahead = groups.get(place.group..).unwrap_or_default();
-    let rows = tx.finish(READ, &[&ahead, &place.after, &STRETCH]).await?;
+    let rows = tx.finish(READ, &[&ahead, &place.after, &STRETCH, &named]).await?;
     stretch_of(&rows, place.group)
 }
 

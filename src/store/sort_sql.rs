@@ -37,7 +37,6 @@ pub fn key(found: Resolved, resource_type: &ResourceType) -> Key {
         Expression::Given => always(format!("({} || r.id) COLLATE \"C\"", quoted(&resource_type.endpoint)), "text"),
         Expression::Id(column) => always(column.into(), "uuid"),
         Expression::Instant(column) => always(column.into(), "timestamptz"),
-        Expression::Flag(column) => always(column.into(), "boolean"),
         Expression::Text(sql) => always(format!("{sql} COLLATE \"C\""), "text"),
         Expression::Key(column) => {
             let absent = if found.attribute.required {

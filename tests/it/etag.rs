@@ -101,3 +101,32 @@ async fn of_twenty_writers_with_one_version_one_wins() {
     let lost = replies.iter().filter(|reply| reply.status == 412).count();
     assert_eq!((won, lost), (1, 19));
 }
+
+#[tokio::test]
+async fn a_version_which_the_client_has_already_is_not_written_over() {
+    let realm = World::realm().await;
+    let (user, group) = (realm.user("ada").await, realm.group("Crew", &[]).await);
+    let bodies = [json!({ "schemas": [USER], "userName": "ada", "title": "x" }), json!({ "displayName": "Crew 2" })];
+    for (path, body) in [format!("/Users/{user}"), format!("/Groups/{group}")].iter().zip(bodies) {
+        let operations = json!([{ "op": "replace", "path": "externalId", "value": "e" }]);
+        for known in ["*", "W/\"1\"", "\"7\", W/\"1\""] {
+            let caller = realm.header("If-None-Match", known);
+            assert_eq!(caller.put(path, body.clone()).await.status, 412, "{known}");
+            assert_eq!(caller.operations(path, operations.clone()).await.status, 412, "{known}");
+            assert_eq!(caller.delete(path).await.status, 412, "{known}");
+        }
+        assert_eq!(realm.get(path).await.header("etag"), "W/\"1\"", "nothing was written");
+        assert_eq!(realm.header("If-None-Match", "W/\"9\"").put(path, body).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn who_reads_a_version_gets_that_one_or_none() {
+    let realm = World::realm().await;
+    let path = format!("/Users/{}", realm.user("ada").await);
+    assert_eq!(realm.header("If-Match", "W/\"1\"").get(&path).await.status, 200);
+    assert_eq!(realm.header("If-Match", "W/\"2\"").get(&path).await.status, 412);
+    let known = realm.header("If-None-Match", "W/\"1\"").get(&path).await;
+    assert_eq!((known.status.as_u16(), known.bytes.len(), known.header("etag")), (304, 0, "W/\"1\""));
+    assert!(known.header("content-location").ends_with(&path));
+}

@@ -357,7 +357,7 @@ impl Database {
                 &id,
                 &version,
                 &at,
-                &resource.active(),
+                &resource.active().unwrap_or(true),
                 &fold(resource.user_name().expect("required")),
                 &key("externalId"),
                 &key("displayName").map(fold),

@@ -213,3 +213,57 @@ async fn what_is_returned_on_request_is_answered_where_it_is_named() {
         assert_eq!(realm.get(&format!("/Users{query}")).await.json()["Resources"][0][BADGE], badge, "{query}");
     }
 }
+
+#[tokio::test]
+async fn what_it_requires_must_be_there() {
+    let realm = with_badges().await;
+    assert_eq!(realm.post("/Users", ada(json!({ "colour": "red" }))).await.summary(), "400 invalidValue");
+    let strict = World::realm().await;
+    let added = strict.admin.post("/scim/schemas?required=true", schema()).await;
+    assert_eq!(added.status, 201, "{added}");
+    let without = strict.post("/Users", json!({ "schemas": [USER], "userName": "bob" })).await;
+    assert_eq!(without.summary(), "400 invalidValue");
+    assert!(without.detail().contains(BADGE), "{without}");
+    strict.create_user(ada(json!({ "number": 1 }))).await;
+}
+
+#[tokio::test]
+async fn it_is_patched_by_its_urn() {
+    let realm = with_badges().await;
+    let id = realm.create_user(ada(json!({ "number": 7 }))).await.id();
+    let path = format!("/Users/{id}");
+    let patched = realm
+        .operations(
+            &path,
+            json!([
+                { "op": "replace", "path": format!("{BADGE}:number"), "value": 8 },
+                { "op": "add", "path": format!("{BADGE}:doors"), "value": [{ "value": "north", "floor": 1 }] },
+                { "op": "add", "value": { BADGE: { "colour": "blue" } } },
+            ]),
+        )
+        .await;
+    assert_eq!(
+        patched.json()[BADGE],
+        json!({ "number": 8, "doors": [{ "value": "north", "floor": 1 }], "colour": "blue" }),
+        "{patched}"
+    );
+    let wrong =
+        realm.operations(&path, json!([{ "op": "replace", "path": format!("{BADGE}:number"), "value": "x" }])).await;
+    assert_eq!(wrong.summary(), "400 invalidValue");
+    let gone = realm.operations(&path, json!([{ "op": "remove", "path": format!("{BADGE}:doors[floor eq 1]") }])).await;
+    assert!(gone.json()[BADGE].get("doors").is_none(), "{gone}");
+    let required = realm.operations(&path, json!([{ "op": "remove", "path": format!("{BADGE}:number") }])).await;
+    assert_eq!(required.summary(), "400 invalidValue", "what is required stays");
+}
+
+#[tokio::test]
+async fn immutable_means_written_once() {
+    let realm = with_badges().await;
+    let path = format!("/Users/{}", realm.create_user(ada(json!({ "number": 7, "issuedFor": "ada" }))).await.id());
+    assert_eq!(realm.put(&path, ada(json!({ "number": 8, "issuedFor": "ada" }))).await.status, 200);
+    assert_eq!(realm.put(&path, ada(json!({ "number": 8, "issuedFor": "eve" }))).await.summary(), "400 mutability");
+    let patched = realm
+        .operations(&path, json!([{ "op": "replace", "path": format!("{BADGE}:issuedFor"), "value": "eve" }]))
+        .await;
+    assert_eq!(patched.summary(), "400 mutability");
+}

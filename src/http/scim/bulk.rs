@@ -13,8 +13,8 @@ use crate::{
         failure::{Failure, Result},
         layer::rescue,
     },
-    model::{Scope, document::Document},
-    provision::{IfMatch, etag, groups, users},
+    model::{Scope, document::Document, group::Membership},
+    provision::{self, Preconditions, etag, groups, users},
     scim::{
         bulk::{BULK_RESPONSE_URN, Bulk, Call, Endpoint, Operation, Verb},
         patch,
@@ -77,7 +77,8 @@ async fn run(
     created: &HashMap<String, String>,
 ) -> Result<Done> {
     asked.resolve(created)?;
-    let (store, scope, if_match) = (&edge.store, call.caller(), IfMatch(version));
+    let (store, scope) = (&edge.store, call.caller());
+    let preconditions = Preconditions { if_match: version, if_none_match: None };
     let (id, data) = (asked.id.as_str(), asked.data.take());
     let admission = super::render::admission(call);
     let done =
@@ -85,28 +86,32 @@ async fn run(
     Ok(match (asked.endpoint, asked.verb) {
         (Endpoint::Users, Verb::Create) => done(StatusCode::CREATED, users::create(store, scope, data).await?.document),
         (Endpoint::Users, Verb::Replace) => {
-            done(StatusCode::OK, users::replace(store, scope, id, data, if_match, "").await?.document)
+            done(StatusCode::OK, users::replace(store, scope, id, data, preconditions, "").await?.document)
         }
         (Endpoint::Users, Verb::Patch) => {
             let operations = patch::parse(data, &admission)?;
-            done(StatusCode::OK, users::patch(store, scope, id, &operations, if_match, "").await?.document)
+            done(StatusCode::OK, users::patch(store, scope, id, &operations, preconditions, "").await?.document)
         }
         (Endpoint::Users, Verb::Delete) => {
-            users::delete(store, scope, id, if_match).await?;
+            users::delete(store, scope, id, preconditions).await?;
             Done { status: StatusCode::NO_CONTENT, id: id.to_owned(), version: None }
         }
         (Endpoint::Groups, Verb::Create) => {
-            done(StatusCode::CREATED, groups::create(store, scope, data, false).await?.document)
+            done(StatusCode::CREATED, groups::create(store, scope, data, Membership::Unread).await?.document)
         }
-        (Endpoint::Groups, Verb::Replace) => {
-            done(StatusCode::OK, groups::replace(store, scope, id, data, if_match, false).await?.document)
-        }
+        (Endpoint::Groups, Verb::Replace) => done(
+            StatusCode::OK,
+            groups::replace(store, scope, id, data, preconditions, Membership::Unread).await?.document,
+        ),
         (Endpoint::Groups, Verb::Patch) => {
             let operations = patch::parse(data, &admission)?;
-            done(StatusCode::NO_CONTENT, groups::patch(store, scope, id, &operations, if_match, false).await?.document)
+            done(
+                StatusCode::NO_CONTENT,
+                groups::patch(store, scope, id, &operations, preconditions, Membership::Unread).await?.document,
+            )
         }
         (Endpoint::Groups, Verb::Delete) => {
-            groups::delete(store, scope, id, if_match).await?;
+            groups::delete(store, scope, id, preconditions).await?;
             Done { status: StatusCode::NO_CONTENT, id: id.to_owned(), version: None }
         }
     })
@@ -157,5 +162,5 @@ fn location(call: &Permitted<Scope>, operation: &Operation, id: &str) -> Option<
 fn circular() -> Failure {
     let why = "the operations refer to each other in a circle, or to one which does: create them first, then let a \
                PATCH join them";
-    crate::provision::Error::Conflict(why.into()).into()
+    provision::Error::Conflict(why.into()).into()
 }

@@ -4,7 +4,7 @@ use http::{StatusCode, header};
 
 use super::{
     members::{Answer, Shown},
-    render::{self, Asked, List, Rendered},
+    render::{self, Asked, List, Rendered, preconditions},
 };
 use crate::{
     http::{
@@ -13,13 +13,13 @@ use crate::{
         failure::Result,
     },
     model::{Scope, document::Document, group::Group},
-    provision::{IfMatch, groups},
+    provision::groups,
     scim::patch,
 };
 
 pub async fn create(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
     let (asked, shown) = asked(&call)?;
-    let group = groups::create(&edge.store, call.caller(), call.json()?, shown.is_some()).await?;
+    let group = groups::create(&edge.store, call.caller(), call.json()?, Shown::membership(shown)).await?;
     let rendered = rendered(&call, &asked, &group.document);
     let location = rendered.location.clone();
     let reply = answer(&edge, &call, StatusCode::CREATED, rendered, group, shown);
@@ -28,16 +28,17 @@ pub async fn create(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
 
 pub async fn get(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
     let (asked, shown) = asked(&call)?;
-    let group = groups::get(&edge.store, call.caller(), call.param("id"), shown.is_some()).await?;
+    let group = groups::get(&edge.store, call.caller(), call.param("id"), Shown::membership(shown)).await?;
     let rendered = rendered(&call, &asked, &group.document);
-    let known = rendered.not_modified(&call);
+    let known = rendered.not_modified(&call)?;
     Ok(known.unwrap_or_else(|| answer(&edge, &call, StatusCode::OK, rendered, group, shown)))
 }
 
 pub async fn replace(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
     let (asked, shown) = asked(&call)?;
-    let (id, if_match) = (call.param("id"), IfMatch(call.header(header::IF_MATCH)));
-    let group = groups::replace(&edge.store, call.caller(), id, call.json()?, if_match, shown.is_some()).await?;
+    let (id, preconditions) = (call.param("id"), preconditions(&call));
+    let group =
+        groups::replace(&edge.store, call.caller(), id, call.json()?, preconditions, Shown::membership(shown)).await?;
     let rendered = rendered(&call, &asked, &group.document);
     Ok(answer(&edge, &call, StatusCode::OK, rendered, group, shown))
 }
@@ -45,11 +46,11 @@ pub async fn replace(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
 /// Answers 204 unless the client names the attributes that it wants: a group may have a million members.
 pub async fn patch(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
     let (asked, shown) = asked(&call)?;
-    let (id, if_match) = (call.param("id"), IfMatch(call.header(header::IF_MATCH)));
+    let (id, preconditions) = (call.param("id"), preconditions(&call));
     let operations = patch::parse(call.json()?, &render::admission(&call))?;
     let answers = !asked.projection.is_default();
-    let with_members = answers && shown.is_some();
-    let group = groups::patch(&edge.store, call.caller(), id, &operations, if_match, with_members).await?;
+    let membership = Shown::membership(shown.filter(|_| answers));
+    let group = groups::patch(&edge.store, call.caller(), id, &operations, preconditions, membership).await?;
     let rendered = rendered(&call, &asked, &group.document);
     Ok(if answers {
         answer(&edge, &call, StatusCode::OK, rendered, group, shown)
@@ -59,8 +60,8 @@ pub async fn patch(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
 }
 
 pub async fn delete(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
-    let if_match = IfMatch(call.header(header::IF_MATCH));
-    groups::delete(&edge.store, call.caller(), call.param("id"), if_match).await?;
+    let preconditions = preconditions(&call);
+    groups::delete(&edge.store, call.caller(), call.param("id"), preconditions).await?;
     Ok(empty(StatusCode::NO_CONTENT))
 }
 

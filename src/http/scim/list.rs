@@ -85,8 +85,10 @@ async fn answer(edge: Edge, call: &Permitted<Scope>, kinds: Kinds, parameters: P
     let asked = Asked { projection: query.projection };
     let groups_url = users::groups_url(call);
     let shown = Shown::of(&scope.realm.types.group, &asked.projection);
-    let along =
-        Along { groups: asked.projection.includes("groups").then_some(groups_url.as_str()), members: shown.is_some() };
+    let along = Along {
+        groups: asked.projection.includes("groups").then_some(groups_url.as_str()),
+        members: Shown::membership(shown),
+    };
     let wanted = Query { types: &types, filter: filter.as_ref(), sort: query.sort.as_ref() };
     let (listing, members) = list::list(&edge.store, scope, &wanted, &page, along).await?;
     let place = match &query.start {

@@ -23,7 +23,7 @@ use crate::{
     },
     model::{
         Scope,
-        group::{Member, MemberKind, Place, Stretch},
+        group::{Member, MemberKind, Membership, Place, Stretch},
     },
     provision::{self, groups},
     scim::{list::Projection, schema::ResourceType},
@@ -50,6 +50,15 @@ impl Shown {
         let member = sample.get("members")?.get(0)?;
         let has = |name| member.get(name).is_some();
         Some(Self { value: has("value"), reference: has("$ref"), kind: has("type"), display: has("display") })
+    }
+
+    /// What must be read to show it.
+    pub fn membership(shown: Option<Self>) -> Membership {
+        match shown {
+            None => Membership::Unread,
+            Some(Self { display: true, .. }) => Membership::Named,
+            Some(_) => Membership::Plain,
+        }
     }
 }
 
@@ -114,7 +123,7 @@ impl Answer {
     }
 
     async fn read(&self, place: Place) -> provision::Result<Stretch> {
-        let stretch = groups::members(&self.store, &self.scope, &self.groups, place).await;
+        let stretch = groups::members(&self.store, &self.scope, &self.groups, place, self.shown.display).await;
         stretch.inspect_err(|error| {
             if let provision::Error::Store(error) = error {
                 telemetry::store_error(error.kind());

@@ -13,7 +13,7 @@ use crate::{
         failure::Result,
     },
     model::{Scope, document::Document},
-    provision::{self, etag},
+    provision::{self, Preconditions, etag},
     scim::{
         list::{LIST_RESPONSE_URN, Projection},
         resource::Admission,
@@ -39,10 +39,17 @@ pub fn admission(call: &Permitted<Scope>) -> Admission {
     provision::admission(&call.caller().realm.policy)
 }
 
+/// What the caller says of the version that it has in mind.
+pub fn preconditions(call: &Permitted<Scope>) -> Preconditions<'_> {
+    let [if_match, if_none_match] = [header::IF_MATCH, header::IF_NONE_MATCH].map(|name| call.header(name));
+    Preconditions { if_match, if_none_match }
+}
+
 /// A resource as it goes into an answer.
 pub struct Rendered {
     pub body: String,
     pub location: String,
+    pub version: i64,
     pub etag: String,
 }
 
@@ -81,7 +88,7 @@ impl Rendered {
             asked.projection.apply(resource_type, &mut map);
             body = Value::Object(map).to_string();
         }
-        Self { body, location, etag }
+        Self { body, location, version: document.version, etag }
     }
 
     pub fn reply(mut self, status: StatusCode) -> Reply {
@@ -91,15 +98,17 @@ impl Rendered {
 
     /// The answer, its body made by somebody else.
     pub fn reply_with(&self, status: StatusCode, body: Body) -> Reply {
-        let reply = reply_of(status, SCIM_JSON, body);
-        with_header(with_header(reply, header::ETAG, &self.etag), header::CONTENT_LOCATION, &self.location)
+        self.with_names(reply_of(status, SCIM_JSON, body))
     }
 
     /// 304 if the client has this version already (RFC 7644 §3.14).
-    pub fn not_modified(&self, call: &Permitted<Scope>) -> Option<Reply> {
-        let known = call.header(header::IF_NONE_MATCH).unwrap_or_default();
-        let is_known = known.split(',').map(str::trim).any(|tag| tag == "*" || tag == self.etag);
-        is_known.then(|| with_header(empty(StatusCode::NOT_MODIFIED), header::ETAG, &self.etag))
+    pub fn not_modified(&self, call: &Permitted<Scope>) -> Result<Option<Reply>> {
+        let is_known = preconditions(call).is_known(self.version)?;
+        Ok(is_known.then(|| self.with_names(empty(StatusCode::NOT_MODIFIED))))
+    }
+
+    fn with_names(&self, reply: Reply) -> Reply {
+        with_header(with_header(reply, header::ETAG, &self.etag), header::CONTENT_LOCATION, &self.location)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use http::{StatusCode, header};
 
-use super::render::{self, Asked, Rendered};
+use super::render::{self, Asked, Rendered, preconditions};
 use crate::{
     http::{
         Edge,
@@ -10,7 +10,7 @@ use crate::{
         failure::Result,
     },
     model::{Scope, user::User},
-    provision::{IfMatch, users},
+    provision::users,
     scim::patch,
 };
 
@@ -26,27 +26,27 @@ pub async fn get(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
     let asked = Asked::of(&call)?;
     let user = users::get(&edge.store, call.caller(), call.param("id"), &groups_url(&call)).await?;
     let rendered = rendered(&call, &asked, &user);
-    Ok(rendered.not_modified(&call).unwrap_or_else(|| rendered.reply(StatusCode::OK)))
+    Ok(rendered.not_modified(&call)?.unwrap_or_else(|| rendered.reply(StatusCode::OK)))
 }
 
 pub async fn replace(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
-    let (asked, if_match) = (Asked::of(&call)?, IfMatch(call.header(header::IF_MATCH)));
+    let (asked, preconditions) = (Asked::of(&call)?, preconditions(&call));
     let (id, body, groups_url) = (call.param("id"), call.json()?, groups_url(&call));
-    let user = users::replace(&edge.store, call.caller(), id, body, if_match, &groups_url).await?;
+    let user = users::replace(&edge.store, call.caller(), id, body, preconditions, &groups_url).await?;
     Ok(rendered(&call, &asked, &user).reply(StatusCode::OK))
 }
 
 pub async fn patch(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
-    let (asked, if_match) = (Asked::of(&call)?, IfMatch(call.header(header::IF_MATCH)));
+    let (asked, preconditions) = (Asked::of(&call)?, preconditions(&call));
     let operations = patch::parse(call.json()?, &render::admission(&call))?;
     let (id, groups_url) = (call.param("id"), groups_url(&call));
-    let user = users::patch(&edge.store, call.caller(), id, &operations, if_match, &groups_url).await?;
+    let user = users::patch(&edge.store, call.caller(), id, &operations, preconditions, &groups_url).await?;
     Ok(rendered(&call, &asked, &user).reply(StatusCode::OK))
 }
 
 pub async fn delete(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
-    let if_match = IfMatch(call.header(header::IF_MATCH));
-    users::delete(&edge.store, call.caller(), call.param("id"), if_match).await?;
+    let preconditions = preconditions(&call);
+    users::delete(&edge.store, call.caller(), call.param("id"), preconditions).await?;
     Ok(empty(StatusCode::NO_CONTENT))
 }
 

@@ -74,16 +74,12 @@ impl<'a> Draft<'a> {
 
     /// The result, if it is still a resource of its type.
     pub(super) fn finish(self, before: &Resource) -> Result<(Resource, MembersDelta)> {
-        if before.0.contains_key("active") && !self.attributes.contains_key("active") {
-            // Unassigned means `true` here: who disables somebody by taking `active` away would let them in.
-            return Err(Error::invalid_value("`active` cannot be removed; replace it with true or false"));
-        }
         if let Some(gone) = taken_away(self.resource_type, &before.0, &self.attributes) {
             // RFC 7644 §3.5.2.2 has this word for it.
             return Err(Error::mutability(format!("`{gone}` is required and cannot be removed; replace it")));
         }
-        let mut resource = Resource(self.attributes);
-        finish(self.resource_type, &mut resource)?;
+        let resource = Resource(self.attributes);
+        finish(self.resource_type, &resource)?;
         check_immutable(self.resource_type, before, &resource)?;
         Ok((resource, self.members))
     }

@@ -116,7 +116,10 @@ pub fn admit(resource_type: &ResourceType, incoming: Value, admission: &Admissio
     } else {
         check_schemas(resource_type, schemas.as_ref())?;
     }
-    finish(resource_type, &mut resource)?;
+    if top_level(resource_type, "active").is_some() && !resource.0.contains_key("active") {
+        resource.0.insert("active".to_owned(), Value::Bool(true));
+    }
+    finish(resource_type, &resource)?;
     // Not asked after a PATCH, which must be able to disable somebody who came before the extension did.
     if let Some(urn) = resource_type.required_extensions.iter().find(|urn| !resource.0.contains_key(*urn)) {
         return Err(Error::invalid_value(format!("`{urn}` is required for a {}", resource_type.name)));
@@ -124,13 +127,12 @@ pub fn admit(resource_type: &ResourceType, incoming: Value, admission: &Admissio
     Ok(Admitted { resource, members })
 }
 
-/// The rules which hold for a resource as a whole, whichever way it came about: what is required is there, the limits
-/// are kept, and a missing `active` becomes `true`. [`admit`] and PATCH end with it; whoever changes a resource after
-/// them asks again.
+/// The rules which hold for a resource as a whole, whichever way it came about: what is required is there, and the
+/// limits are kept. [`admit`] and PATCH end with it; whoever changes a resource after them asks again.
 ///
 /// What an extension or a complex attribute requires must be there where that is (RFC 7643 §7). Any fault is
 /// `invalidValue`, with the name of the attribute.
-pub fn finish(resource_type: &ResourceType, resource: &mut Resource) -> Result<()> {
+pub fn finish(resource_type: &ResourceType, resource: &Resource) -> Result<()> {
     let whole = format!("for a {}", resource_type.name);
     check_required(&resource_type.schema.attributes, &resource.0, &whole)?;
     for extension in &resource_type.extensions {
@@ -155,9 +157,6 @@ pub fn finish(resource_type: &ResourceType, resource: &mut Resource) -> Result<(
         return Err(Error::invalid_value(format!("A resource may have at most {MAX_ATTRIBUTES} attributes")));
     }
     check_size(size(&resource.0))?;
-    if top_level(resource_type, "active").is_some() && !resource.0.contains_key("active") {
-        resource.0.insert("active".to_owned(), Value::Bool(true));
-    }
     Ok(())
 }
 
@@ -319,9 +318,9 @@ impl Resource {
         self.text("displayName")
     }
 
-    /// The IdP's word; `true` if it has not spoken.
-    pub fn active(&self) -> bool {
-        self.0.get("active").and_then(Value::as_bool).unwrap_or(true)
+    /// The IdP's word on whether the user may come in; `None` if it has taken it back, which changes nothing.
+    pub fn active(&self) -> Option<bool> {
+        self.0.get("active").and_then(Value::as_bool)
     }
 
     /// The address to write to: the primary one, else the first.

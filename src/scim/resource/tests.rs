@@ -229,7 +229,7 @@ fn the_store_reads_what_it_indexes() {
     let user = json!({ "userName": "U", "externalId": "x", "displayName": "D", "active": "False", "emails": [{ "value": "e" }, { "type": "work" }] });
     let mut user = admit(ResourceType::user(), user, &LENIENT).unwrap().resource;
     assert_eq!((user.user_name(), user.external_id(), user.display_name()), (Some("U"), Some("x"), Some("D")));
-    assert!(!user.active());
+    assert_eq!(user.active(), Some(false));
     assert_eq!(user.emails().collect::<Vec<_>>(), ["e"]);
     user.set("userName", "V");
     assert_eq!(user.user_name(), Some("V"));

@@ -77,9 +77,6 @@ impl<'a> Model<'a> {
         }
         after.complete()?;
         self.check_immutable(&after)?;
-        if self.attributes.contains_key("userName") {
-            after.attributes.entry("active").or_insert(Value::Bool(true));
-        }
         Ok(after)
     }
 
@@ -360,7 +357,7 @@ impl<'a> Model<'a> {
         Ok(())
     }
 
-    /// What is required is there (RFC 7643 §7); `active` may be changed, but not taken away.
+    /// What is required is there (RFC 7643 §7).
     fn complete(&self) -> Outcome {
         fn lacks(attributes: &[Attribute], object: &Object) -> bool {
             attributes.iter().any(|attribute| {
@@ -373,9 +370,7 @@ impl<'a> Model<'a> {
         }
         let extensions = self.resource_type.extensions.iter();
         let mut held = extensions.filter_map(|schema| Some((schema, self.attributes.get(&schema.id)?.as_object()?)));
-        let users_active = self.resource_type.name != "User" || self.attributes.contains_key("active");
-        if !users_active
-            || lacks(&self.resource_type.schema.attributes, &self.attributes)
+        if lacks(&self.resource_type.schema.attributes, &self.attributes)
             || held.any(|(schema, object)| lacks(&schema.attributes, object))
         {
             return Err(Wrong::InvalidValue);

@@ -155,7 +155,7 @@ impl<'a> Writer<'a> {
 
     fn value(&mut self, attribute: &Attribute) -> Value {
         match self.dice.below(60) {
-            0 if !attribute.required && attribute.name != "active" => Value::Null,
+            0 if !attribute.required => Value::Null,
             1 if attribute.multi_valued => json!([]),
             2 if self.dice.one_in(3) => self.odd(),
             _ if attribute.name == "members" => self.members(),
@@ -366,7 +366,7 @@ impl<'a> Writer<'a> {
         };
         let needed = |path: &Option<String>| {
             let last = path.as_deref().map(|path| path.rsplit([':', '.']).next().unwrap_or_default().to_lowercase());
-            last.is_none_or(|name| ["username", "displayname", "active", "code", "room"].contains(&&*name))
+            last.is_none_or(|name| ["username", "displayname", "code", "room"].contains(&&*name))
         };
         let word = if word == "remove" && needed(&path) && !self.dice.one_in(30) { "add" } else { word };
         let written = match word {
