@@ -140,6 +140,32 @@ async fn a_cursor_is_good_for_its_own_list_alone() {
 }
 
 #[tokio::test]
+async fn a_cursor_does_not_outlive_the_schema_of_what_the_list_is_sorted_by() {
+    let realm = World::realm().await;
+    let schema = |kind: &str| {
+        let attributes = json!([{ "name": "level", "type": kind }]);
+        realm.admin.post("/scim/schemas", json!({ "id": "urn:acme:badge", "name": "Badge", "attributes": attributes }))
+    };
+    assert!(schema("string").await.status.is_success());
+    for (name, level) in [("a", "high"), ("b", "low")] {
+        realm.create_user(json!({ "userName": name, "urn:acme:badge": { "level": level } })).await;
+    }
+    let sorted = "sortBy=urn:acme:badge:level&count=1";
+    for query in [format!("/Users?cursor&{sorted}"), format!("/Users?{sorted}")] {
+        assert_eq!(names(&page(&realm, &query).await), ["a"]);
+    }
+    let cursor = page(&realm, &format!("/Users?cursor&{sorted}")).await["nextCursor"].as_str().expect("b").to_owned();
+    for id in page(&realm, "/Users").await["Resources"].as_array().expect("a list").iter().map(|user| &user["id"]) {
+        let gone = realm.delete(&format!("/Users/{}", id.as_str().expect("an id"))).await;
+        assert_eq!(gone.status, 204, "{gone}");
+    }
+    assert!(realm.admin.delete("/scim/schemas/urn:acme:badge").await.status.is_success());
+    assert!(schema("integer").await.status.is_success());
+    assert_eq!(realm.get(&format!("/Users?cursor={cursor}&{sorted}")).await.summary(), "400 invalidCursor");
+    assert_eq!(realm.get(&format!("/Users?startIndex=2&{sorted}")).await.status, 200);
+}
+
+#[tokio::test]
 async fn a_page_by_cursor_is_as_long_as_it_may_be_or_refused() {
     let realm = letters("abc").await;
     for count in ["0", "-1", "1001", "1.5", "many", ""] {

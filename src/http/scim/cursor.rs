@@ -20,7 +20,8 @@ use crate::{
     },
 };
 
-/// What tells one list from another: its types, its filter, its order. A hash.
+/// What tells one list from another: its types, its filter, its order, and what the schemas say of what it is sorted by,
+/// since an operator may change that between two pages. A hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; digest::SHA256_OUTPUT_LEN]);
 
@@ -46,7 +47,11 @@ pub struct Cursors {
 impl Fingerprint {
     pub fn of(types: &[&ResourceType], query: &ListQuery) -> Self {
         let names: Vec<&str> = types.iter().map(|resource_type| &*resource_type.name).collect();
-        let sort = query.sort.as_ref().map(|sort| (sort.by.to_string(), sort.descending));
+        let sort = query.sort.as_ref().map(|sort| {
+            let found = types.iter().map(|resource_type| resource_type.resolve(&sort.by));
+            let attributes: Vec<_> = found.map(|found| found.map(|found| found.compared().leaf())).collect();
+            serde_json::json!([sort.by.to_string(), sort.descending, attributes])
+        });
         let query = serde_json::json!([names, query.filter, sort]).to_string();
         let mut hash = [0; digest::SHA256_OUTPUT_LEN];
         hash.copy_from_slice(digest::digest(&digest::SHA256, query.as_bytes()).as_ref());
