@@ -75,6 +75,7 @@ impl<'a> Model<'a> {
                 (None, ..) => return Err(Wrong::InvalidValue),
             }
         }
+        self.keeps_required(&after)?;
         after.complete()?;
         self.check_immutable(&after)?;
         Ok(after)
@@ -353,6 +354,28 @@ impl<'a> Model<'a> {
             Op::Add => self.members.extend(named),
             Op::Remove => self.members.retain(|member| !named.contains(member)),
             Op::Replace => self.members = named,
+        }
+        Ok(())
+    }
+
+    /// Nothing that is required was removed as a whole (RFC 7644 §3.5.2.2).
+    fn keeps_required(&self, after: &Self) -> Outcome {
+        for schema in self.resource_type.schemas() {
+            let is_core = schema.id == self.resource_type.schema.id;
+            let [was, is] = [self, after].map(|model| match model.attributes.get(&schema.id) {
+                _ if is_core => Some(&model.attributes),
+                held => held.and_then(Value::as_object),
+            });
+            let gone = match (was, is) {
+                (None, _) => false,
+                (Some(_), None) => self.resource_type.required_extensions.contains(&schema.id),
+                (Some(was), Some(is)) => schema.attributes.iter().any(|attribute| {
+                    attribute.required && was.contains_key(&attribute.name) && !is.contains_key(&attribute.name)
+                }),
+            };
+            if gone {
+                return Err(Wrong::Mutability);
+            }
         }
         Ok(())
     }
