@@ -12,6 +12,7 @@ mod bulk;
 mod cli;
 mod concurrency;
 mod conformance;
+mod corpus;
 mod crash;
 mod cursors;
 mod dialects;

@@ -1,0 +1,3 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| realmgate_fuzz::json::keeps_its_promises(bytes));
