@@ -15,7 +15,7 @@ use realmgate::scim::{
     extension::{Extended, Extension},
     lenient::Dialect,
     limits::{MAX_ATTRIBUTES, MAX_RESOURCE_BYTES, MAX_VALUES},
-    resource::{Admission, Admitted, UnknownAttributes, admit, finish, size},
+    resource::{Admission, Admitted, Member, UnknownAttributes, admit, finish, size},
     schema::{ENTERPRISE_USER_URN, GROUP_URN, ResourceType, ResourceTypes, USER_URN},
 };
 use serde_json::{Value, json};
@@ -116,10 +116,8 @@ fn document(resource_type: &ResourceType, admitted: &Admitted) -> Value {
     let schemas = json!(schemas);
     document.insert("schemas".to_owned(), schemas);
     if let Some(members) = &admitted.members {
-        let member = |member: &_| {
-            let realmgate::scim::resource::Member { value, kind } = member;
-            json!({ "value": value, "type": kind.map(|kind| format!("{kind:?}")) })
-        };
+        let member =
+            |Member { value, kind }: &Member| json!({ "value": value, "type": kind.map(|kind| format!("{kind:?}")) });
         document.insert("members".to_owned(), members.iter().map(member).collect());
     }
     Value::Object(document)
@@ -147,7 +145,9 @@ fn holds_for_a_value(name: &str, value: &Value) {
         Value::String(text) => assert!(!text.contains('\0'), "Postgres holds no U+0000"),
         Value::Array(values) => {
             assert!(values.len() <= MAX_VALUES);
-            values.iter().for_each(|value| holds_for_a_value("", value));
+            for value in values {
+                holds_for_a_value("", value);
+            }
         }
         Value::Object(parts) => parts.iter().for_each(|(name, value)| holds_for_a_value(name, value)),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
