@@ -61,12 +61,12 @@ pub async fn create(store: &Store, scope: &Scope, incoming: Value, membership: M
 pub async fn get(store: &Store, scope: &Scope, id: &str, membership: Membership) -> Result<Group> {
     let group_id = parse(id)?;
     let mut tx = store.begin(scope).await?;
-    let found = if membership != Membership::Unread {
-        groups::find_with_members(tx, group_id, membership == Membership::Named).await?
-    } else {
+    let found = if membership == Membership::Unread {
         let found = groups::find(&mut tx, group_id).await?;
         tx.commit().await?;
         found.map(|document| Group { document, members: None })
+    } else {
+        groups::find_with_members(tx, group_id, membership == Membership::Named).await?
     };
     found.ok_or_else(|| not_found(id))
 }
@@ -214,11 +214,11 @@ async fn move_members(
 
 /// The group as the answer needs it, once everything before is committed.
 async fn read_along(tx: RealmTx, document: Document, membership: Membership) -> Result<Group> {
-    let members = if membership != Membership::Unread {
-        Some(members::read(tx, &[document.id], Place::default(), membership == Membership::Named).await?)
-    } else {
+    let members = if membership == Membership::Unread {
         tx.commit().await?;
         None
+    } else {
+        Some(members::read(tx, &[document.id], Place::default(), membership == Membership::Named).await?)
     };
     Ok(Group { document, members })
 }

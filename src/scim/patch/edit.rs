@@ -4,13 +4,17 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
-use super::{Op, budget::Budget};
+use super::{
+    Op,
+    budget::Budget,
+    known::{Known, key_of},
+};
 use crate::scim::{
     error::{Error, Result},
     filter::{self, Filter, Literal, Lookup, matches_value},
     lenient::{self, Habit},
     path::Path,
-    resource::{Admission, Place, check_count, check_names, fold, has_all_of, is_primary, raw, same, size, size_of},
+    resource::{Admission, Place, check_count, check_names, has_all_of, is_primary, raw, same, size, size_of},
     schema::{Attribute, Kind, Mutability},
 };
 
@@ -486,7 +490,7 @@ pub(super) fn without_parts(attributes: &[Attribute], held: Option<Value>, named
     let (Some(Value::Object(mut parts)), Some(Value::Object(named))) = (held.clone(), named) else { return held };
     parts.retain(|name, value| {
         let attribute = attributes.iter().find(|attribute| attribute.name == *name);
-        !named.get(name).is_some_and(|named| has_all_of(attribute, value, named))
+        !named.get(&name_in(named, name)).is_some_and(|named| has_all_of(attribute, value, named))
     });
     (!parts.is_empty()).then_some(Value::Object(parts))
 }
@@ -520,68 +524,6 @@ fn describe(filter: &Filter, attribute: &Attribute, described: &mut Map<String, 
         }
         Filter::Or(..) | Filter::Not(_) | Filter::Present(_) | Filter::Compare { .. } | Filter::Within { .. } => false,
     }
-}
-
-/// The values that an attribute has: where one stands which is the same as another. Two are the same if they have the
-/// same `type` and `value`; if there is no `value`, all of them must be the same.
-struct Known<'a> {
-    attribute: &'a Attribute,
-    budget: &'a Budget,
-    typed: HashMap<(Option<String>, String), usize>,
-    /// Those without a `value`.
-    others: Vec<(usize, usize)>,
-}
-
-impl<'a> Known<'a> {
-    fn new(attribute: &'a Attribute, budget: &'a Budget) -> Self {
-        Self { attribute, budget, typed: HashMap::new(), others: Vec::new() }
-    }
-
-    fn identity(&self, value: &Value) -> Option<(Option<String>, String)> {
-        key_of(self.attribute, value).map(|key| (part(self.attribute, value, "type"), key))
-    }
-
-    /// Of two that are the same, the first one counts.
-    fn insert(&mut self, at: usize, value: &Value) -> Result<()> {
-        let Some(identity) = self.identity(value) else {
-            let cost = Budget::cost(value);
-            self.others.push((at, cost));
-            return self.budget.look(cost);
-        };
-        let (kind, key) = &identity;
-        self.budget.look(Budget::cost_of_text(key) + kind.as_deref().map_or(0, str::len))?;
-        self.typed.entry(identity).or_insert(at);
-        Ok(())
-    }
-
-    fn find(&self, value: &Value, held: &[Value]) -> Result<Option<usize>> {
-        if let Some(identity) = self.identity(value) {
-            return Ok(self.typed.get(&identity).copied());
-        }
-        let cost = Budget::cost(value);
-        for (at, more) in &self.others {
-            self.budget.look(cost + more)?;
-            if same(Some(self.attribute), &held[*at], value) {
-                return Ok(Some(*at));
-            }
-        }
-        Ok(None)
-    }
-}
-
-/// By what a value may be looked up: its `value`.
-fn key_of(attribute: &Attribute, value: &Value) -> Option<String> {
-    part(attribute, value, "value")
-}
-
-/// A part of a value as text, in the form in which it is compared.
-fn part(attribute: &Attribute, value: &Value, name: &str) -> Option<String> {
-    let ignores_case = attribute.sub(name).is_some_and(Attribute::ignores_case);
-    Some(match value.get(name)? {
-        Value::String(text) if ignores_case => fold(text),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    })
 }
 
 /// The name under which `holder` has an attribute, in whatever case it was written first.

@@ -2,14 +2,15 @@
 //!
 //! Each operation ends as applied, as a proven no-op, or as an error which refuses the whole request; there is no
 //! fourth way. Lives here: the request, and what becomes of a resource by it. `draft` finds what an operation is
-//! aimed at, `edit` changes one attribute, `budget` bounds what that may cost, `members` collects what happens to a
-//! group's members, which are rows. Not here: storing it, saying so (`provision`).
+//! aimed at, `edit` changes one attribute, `known` finds a value among others, `budget` bounds what that may cost,
+//! `members` collects what happens to a group's members, which are rows. Not here: storing it, saying so (`provision`).
 //!
 //! What it makes of requests which are not quite those of the RFC stands in [`super::lenient`].
 
 mod budget;
 mod draft;
 mod edit;
+mod known;
 mod members;
 
 #[cfg(test)]
