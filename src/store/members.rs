@@ -18,8 +18,9 @@ use crate::{
     scim::patch::MembersDelta,
 };
 
-/// The user `$2`, whose `externalId` is `$3`, joins the groups which wait for it. NB: an `externalId` that another user has
-/// as well names nobody.
+/// The user `$2`, whose `externalId` is `$3`, joins the groups which wait for it, held in the order of their ids, so that
+/// users who arrive side by side do not wait for each other in a ring. NB: an `externalId` that another user has as well
+/// names nobody.
 const JOIN: &str = "
     WITH awaited AS (
         DELETE FROM pending_members
@@ -32,9 +33,12 @@ const JOIN: &str = "
         SELECT DISTINCT $1::uuid, group_id, $2, $2, $4::timestamptz FROM awaited
         ON CONFLICT DO NOTHING
         RETURNING group_id),
+    held AS (
+        SELECT id FROM groups WHERE realm_id = $1 AND id IN (SELECT group_id FROM joined) ORDER BY id
+           FOR NO KEY UPDATE),
     grown AS (
         UPDATE groups g SET version = g.version + 1, updated_at = greatest(g.updated_at, $4)
-          FROM joined WHERE g.realm_id = $1 AND g.id = joined.group_id
+          FROM held WHERE g.realm_id = $1 AND g.id = held.id
         RETURNING g.id, g.version)
     INSERT INTO outbox (realm_id, event, resource_id, version, member_id, actor, request_id, created_at)
     SELECT $1, 'dsync.group.user_added', id, version, $2, $5, $6, $4 FROM grown";
