@@ -37,7 +37,8 @@ async fn conformance(realm: &Realm) -> (Value, bool) {
 /// The checks with this result, one on each line, with what was seen.
 fn with(report: &Value, result: &str) -> String {
     let checks = report["checks"].as_array().expect("a list").iter().filter(|check| check["result"] == result);
-    checks.map(|check| format!("{} {}: {}\n", check["section"], check["requirement"], check["seen"])).collect()
+    let told = checks.map(|check| format!("{} {}: {}", check["section"], check["requirement"], check["seen"]));
+    told.collect::<Vec<_>>().join("\n")
 }
 
 /// Names of the realms which a run leaves behind.

@@ -31,7 +31,7 @@ async fn with_badges() -> Realm {
     realm
 }
 
-fn ada(badge: Value) -> Value {
+fn ada(badge: &Value) -> Value {
     json!({ "schemas": [USER, BADGE], "userName": "ada", BADGE: badge })
 }
 
@@ -61,11 +61,11 @@ async fn it_is_enforced_when_users_are_written() {
         json!({ "number": 7, "doors": "all" }),
         json!(7),
     ] {
-        let reply = realm.post("/Users", ada(wrong.clone())).await;
+        let reply = realm.post("/Users", ada(&wrong)).await;
         assert_eq!(reply.summary(), "400 invalidValue", "{wrong}");
         assert!(reply.detail().contains("badge") || reply.detail().contains("number"), "{reply}");
     }
-    let created = realm.create_user(ada(json!({ "NUMBER": 7, "Doors": [{ "value": "north" }] }))).await.json();
+    let created = realm.create_user(ada(&json!({ "NUMBER": 7, "Doors": [{ "value": "north" }] }))).await.json();
     assert_eq!(
         created[BADGE],
         json!({ "number": 7, "doors": [{ "value": "north" }] }),
@@ -109,11 +109,11 @@ async fn users_are_found_by_it() {
 #[tokio::test]
 async fn what_is_there_must_fit_before_a_schema_comes() {
     let realm = World::realm().await;
-    let id = realm.create_user(ada(json!({ "number": "seven" }))).await.id();
+    let id = realm.create_user(ada(&json!({ "number": "seven" }))).await.id();
     let refused = realm.admin.post("/scim/schemas", schema()).await;
     assert_eq!(refused.status, 409, "{refused}");
     assert!(refused.text_at("errorMessage").contains(&id), "{refused}");
-    assert_eq!(realm.put(&format!("/Users/{id}"), ada(json!({ "number": 7, "colour": "Grün" }))).await.status, 200);
+    assert_eq!(realm.put(&format!("/Users/{id}"), ada(&json!({ "number": 7, "colour": "Grün" }))).await.status, 200);
     let added = realm.admin.post("/scim/schemas", schema()).await;
     assert_eq!(added.status, 201, "{added}");
     assert_eq!(realm.names(&format!("{BADGE}:colour eq \"GRÜN\"")).await, ["ada"], "it compares as the schema says");
@@ -122,7 +122,7 @@ async fn what_is_there_must_fit_before_a_schema_comes() {
 #[tokio::test]
 async fn it_goes_by_force_alone_while_users_have_it() {
     let realm = with_badges().await;
-    let id = realm.create_user(ada(json!({ "number": 7 }))).await.id();
+    let id = realm.create_user(ada(&json!({ "number": 7 }))).await.id();
     let path = format!("/scim/schemas/{BADGE}");
     let refused = realm.admin.delete(&path).await;
     assert_eq!(refused.status, 409, "{refused}");
@@ -187,7 +187,7 @@ async fn what_it_requires_is_demanded_and_cannot_be_taken_away() {
         assert_eq!(reply.summary(), "400 invalidValue");
         assert!(reply.detail().contains(BADGE), "{reply}");
     }
-    let path = format!("/Users/{}", realm.create_user(ada(json!({ "number": 7, "colour": "red" }))).await.id());
+    let path = format!("/Users/{}", realm.create_user(ada(&json!({ "number": 7, "colour": "red" }))).await.id());
     assert_eq!(realm.put(&path, json!({ "userName": "ada" })).await.summary(), "400 invalidValue");
     for (at, outcome) in [("", "400 mutability"), (":number", "400 mutability"), (":colour", "200 OK")] {
         let remove = json!([{ "op": "remove", "path": format!("{BADGE}{at}") }]);
@@ -200,7 +200,7 @@ async fn what_it_requires_is_demanded_and_cannot_be_taken_away() {
 #[tokio::test]
 async fn what_is_returned_on_request_is_answered_where_it_is_named() {
     let realm = with_badges().await;
-    let created = realm.create_user(ada(json!({ "number": 7, "secretHint": "blue door" }))).await;
+    let created = realm.create_user(ada(&json!({ "number": 7, "secretHint": "blue door" }))).await;
     let path = format!("/Users/{}", created.id());
     assert_eq!(created.json()[BADGE], json!({ "number": 7 }));
     for (query, badge) in [
@@ -217,20 +217,20 @@ async fn what_is_returned_on_request_is_answered_where_it_is_named() {
 #[tokio::test]
 async fn what_it_requires_must_be_there() {
     let realm = with_badges().await;
-    assert_eq!(realm.post("/Users", ada(json!({ "colour": "red" }))).await.summary(), "400 invalidValue");
+    assert_eq!(realm.post("/Users", ada(&json!({ "colour": "red" }))).await.summary(), "400 invalidValue");
     let strict = World::realm().await;
     let added = strict.admin.post("/scim/schemas?required=true", schema()).await;
     assert_eq!(added.status, 201, "{added}");
     let without = strict.post("/Users", json!({ "schemas": [USER], "userName": "bob" })).await;
     assert_eq!(without.summary(), "400 invalidValue");
     assert!(without.detail().contains(BADGE), "{without}");
-    strict.create_user(ada(json!({ "number": 1 }))).await;
+    strict.create_user(ada(&json!({ "number": 1 }))).await;
 }
 
 #[tokio::test]
 async fn it_is_patched_by_its_urn() {
     let realm = with_badges().await;
-    let id = realm.create_user(ada(json!({ "number": 7 }))).await.id();
+    let id = realm.create_user(ada(&json!({ "number": 7 }))).await.id();
     let path = format!("/Users/{id}");
     let patched = realm
         .operations(
@@ -259,9 +259,9 @@ async fn it_is_patched_by_its_urn() {
 #[tokio::test]
 async fn immutable_means_written_once() {
     let realm = with_badges().await;
-    let path = format!("/Users/{}", realm.create_user(ada(json!({ "number": 7, "issuedFor": "ada" }))).await.id());
-    assert_eq!(realm.put(&path, ada(json!({ "number": 8, "issuedFor": "ada" }))).await.status, 200);
-    assert_eq!(realm.put(&path, ada(json!({ "number": 8, "issuedFor": "eve" }))).await.summary(), "400 mutability");
+    let path = format!("/Users/{}", realm.create_user(ada(&json!({ "number": 7, "issuedFor": "ada" }))).await.id());
+    assert_eq!(realm.put(&path, ada(&json!({ "number": 8, "issuedFor": "ada" }))).await.status, 200);
+    assert_eq!(realm.put(&path, ada(&json!({ "number": 8, "issuedFor": "eve" }))).await.summary(), "400 mutability");
     let patched = realm
         .operations(&path, json!([{ "op": "replace", "path": format!("{BADGE}:issuedFor"), "value": "eve" }]))
         .await;
