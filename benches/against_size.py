@@ -4,8 +4,11 @@ Started by `benches/run --sizes`. Prints a table, and draws it into a file of SV
 """
 
 import argparse
+import concurrent.futures
 import http.client
+import math
 import pathlib
+import re
 import shutil
 import statistics
 import sys
@@ -19,6 +22,7 @@ from against_pgbench import Database, Gateway, user
 WITHIN = 1.20
 ROUNDS = 5
 TIMES = 60
+CLIENTS = 4
 
 
 class Realm:
@@ -82,10 +86,12 @@ def measure(realms):
     works = {
         "add or remove one member": lambda realm: realm.join_and_leave,
         "find by userName": lambda realm: realm.find,
-        "first page of 100": lambda realm: realm.page(""),
+        "first page of 100, counted": lambda realm: realm.page(""),
         "last page of 100, by cursor": lambda realm: realm.page(realm.end),
     }
     for realm in realms:
+        # The gateway has closed what was idle while the others were filled; the next request connects anew.
+        realm.connection.close()
         realm.end = realm.walk_to_the_end() if realm.size >= 1000 else ""
     taken = {(work, realm.size): [] for work in works for realm in realms}
     for _ in range(ROUNDS):
@@ -95,42 +101,65 @@ def measure(realms):
     return {name: [statistics.median(taken[name, realm.size]) for realm in realms] for name in works}
 
 
-def drawn(sizes, costs):
-    """The table as a plot: size from left to right, in steps of ten times; milliseconds upwards, from nought."""
-    width, height, left, right, top, bottom = 720, 360, 60, 220, 20, 50
-    most = max(max(row) for row in costs.values()) * 1.1
-    colours = ["#0b6e4f", "#c8553d", "#2f5d8a", "#8a5a9e", "#b58900"]
+def streamed(realm):
+    """Reads the whole group by several clients at once: seconds, MB of an answer, MiB of the gateway before and at most."""
+    def status(name):
+        text = pathlib.Path(f"/proc/{realm.gateway.process.pid}/status").read_text()
+        return int(re.search(rf"{name}:\s+(\d+) kB", text)[1]) / 1024
 
-    def x(at):
-        return left + (width - left - right) * at / (len(sizes) - 1)
+    def read(_):
+        connection = http.client.HTTPConnection(realm.gateway.address, timeout=300)
+        connection.request("GET", f"{realm.base}/Groups/{realm.group}", headers={"Authorization": f"Bearer {realm.token}"})
+        reply, size, tail = connection.getresponse(), 0, b""
+        while part := reply.read(1 << 16):
+            size, tail = size + len(part), part
+        if not tail.endswith(b"}"):
+            sys.exit("the answer was broken off")
+        return size
+
+    before, begin = status("VmRSS"), time.perf_counter()
+    with concurrent.futures.ThreadPoolExecutor(CLIENTS) as pool:
+        sizes = list(pool.map(read, range(CLIENTS)))
+    return time.perf_counter() - begin, sizes[0] / 1e6, before, status("VmHWM")
+
+
+def drawn(sizes, costs):
+    """The table as a plot, in steps of ten times both ways: size from left to right, milliseconds upwards."""
+    width, height, left, right, top, bottom = 720, 320, 60, 210, 20, 50
+    least, most = 0.1, 10 ** math.ceil(math.log10(max(max(row) for row in costs.values())))
+    colours = ["#0b6e4f", "#c8553d", "#2f5d8a", "#8a5a9e"]
+
+    def x(size):
+        return left + (width - left - right) * math.log10(size / sizes[0]) / math.log10(sizes[-1] / sizes[0])
 
     def y(cost):
-        return height - bottom - (height - top - bottom) * cost / most
+        return height - bottom - (height - top - bottom) * math.log10(cost / least) / math.log10(most / least)
+
+    def text(across, down, words, **more):
+        more = "".join(f' {name.replace("_", "-")}="{value}"' for name, value in more.items())
+        return f'<text x="{across:.1f}" y="{down:.1f}"{more}>{words}</text>'
 
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12">',
         f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
     ]
-    step = 10 ** len(str(int(most))) / 10 if most >= 1 else 0.1
-    step = step if most / step >= 3 else step / 4
-    mark = 0.0
-    while mark <= most:
+    mark = least
+    while mark <= most * 1.01:
         parts.append(f'<line x1="{left}" x2="{width - right}" y1="{y(mark):.1f}" y2="{y(mark):.1f}" stroke="#dddddd"/>')
-        parts.append(f'<text x="{left - 8}" y="{y(mark) + 4:.1f}" text-anchor="end">{mark:g} ms</text>')
-        mark += step
-    for at, size in enumerate(sizes):
-        parts.append(f'<text x="{x(at):.1f}" y="{height - bottom + 18}" text-anchor="middle">{size:,}</text>')
-    middle = (left + width - right) / 2
-    parts.append(f'<text x="{middle}" y="{height - 10}" text-anchor="middle">users in the realm, members of the group</text>')
-    ends = sorted((row[-1], name) for name, row in costs.items())
-    places = {}
-    for cost, name in ends:
-        places[name] = min(y(cost), min(places.values(), default=height) - 15)
+        parts.append(text(left - 8, y(mark) + 4, f"{mark:g} ms", text_anchor="end"))
+        mark *= 10
+    for size in sizes:
+        parts.append(text(x(size), height - bottom + 18, f"{size:,}", text_anchor="middle"))
+    parts.append(text((left + width - right) / 2, height - 10, "users in the realm, members of the group", text_anchor="middle"))
+    lowest = height
+    names = {}
+    for cost, name in sorted((row[-1], name) for name, row in costs.items()):
+        names[name] = lowest = min(y(cost), lowest - 15)
     for (name, row), colour in zip(costs.items(), colours):
-        points = " ".join(f"{x(at):.1f},{y(cost):.1f}" for at, cost in enumerate(row))
+        points = " ".join(f"{x(size):.1f},{y(cost):.1f}" for size, cost in zip(sizes, row))
         parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        parts += [f'<circle cx="{x(at):.1f}" cy="{y(cost):.1f}" r="3" fill="{colour}"/>' for at, cost in enumerate(row)]
-        parts.append(f'<text x="{width - right + 10}" y="{places[name] + 4:.1f}" fill="{colour}">{name}</text>')
+        parts += [f'<circle cx="{x(size):.1f}" cy="{y(cost):.1f}" r="3" fill="{colour}"/>' for size, cost in zip(sizes, row)]
+        parts.append(text(width - right + 10, names[name] + 4, name, fill=colour))
     return "\n".join([*parts, "</svg>", ""])
 
 
@@ -148,17 +177,19 @@ def main():
         database = Database(folder)
         realms = [Realm(gateway, database, size) for size in options.sizes]
         costs = measure(realms)
-        print(f"{'milliseconds':30}" + "".join(f"{size:>12,}" for size in options.sizes) + f"{'last : first':>14}")
+        print(f"{'milliseconds':30}" + "".join(f"{size:>12,}" for size in options.sizes))
         for name, row in costs.items():
-            ratio = row[-1] / row[0]
-            # A page of a realm of ten is no page of a hundred.
-            whole = "page" not in name
-            ratio = ratio if whole else row[-1] / row[1]
+            print(f"{name:30}" + "".join(f"{cost:12.2f}" for cost in row))
+        member, first, last = (costs[name] for name in costs if "userName" not in name)
+        for what, ratio in [
+            (f"one member, {options.sizes[-1]:,} : {options.sizes[0]:,}", member[-1] / member[0]),
+            (f"last page : first page, at {options.sizes[-1]:,}", last[-1] / first[-1]),
+        ]:
             held &= ratio <= WITHIN
-            print(f"{name:30}" + "".join(f"{cost:12.2f}" for cost in row) + f"{ratio:14.2f}")
-        first, last = costs["first page of 100"][-1], costs["last page of 100, by cursor"][-1]
-        held &= last / first <= WITHIN
-        print(f"last page : first page, at {options.sizes[-1]:,}: {last / first:.2f}")
+            print(f"{what:40} {ratio:.2f} {'ok' if ratio <= WITHIN else f'> {WITHIN:g}'}")
+        seconds, size, before, most = streamed(realms[-1])
+        print(f"{CLIENTS} clients read the group of {options.sizes[-1]:,} at once, {size:.0f} MB each, in {seconds:.1f} s; "
+              f"resident memory of the gateway: {before:.0f} MiB before, {most:.0f} MiB at most")
         if options.plot:
             options.plot.write_text(drawn(options.sizes, costs))
     finally:
