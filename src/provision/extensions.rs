@@ -11,9 +11,9 @@ use crate::{
         extension::{Extended, Extension},
         filter::comparable,
         resource::{self, Admission, Resource},
-        schema::ResourceTypes,
+        schema::{ResourceType, ResourceTypes},
     },
-    store::{Store, extensions, json::JsonText, tx::RealmTx},
+    store::{Store, extensions, json::JsonText, realms, tx::RealmTx},
 };
 
 /// Documents which are looked at in one go.
@@ -30,7 +30,7 @@ pub async fn add(
     at: Timestamp,
 ) -> Result<(Realm, Extension)> {
     let definition = &definition;
-    change(store, name, at, |mut tx, mut realm| async move {
+    let (realm, extension) = change(store, name, at, |mut tx, mut realm| async move {
         if realm.name.as_str() == MASTER {
             return Err(Error::Conflict("the realm `master` is the operators' own: it has no SCIM schemas".into()));
         }
@@ -40,7 +40,19 @@ pub async fn add(
         settle(&mut tx, &realm.types, &extension).await?;
         Ok((tx, realm, extension))
     })
-    .await
+    .await?;
+    // Who was writing when the schema came knew nothing of it.
+    let late = async {
+        let mut tx = store.enter(realm.id, realm.epoch).await?;
+        realms::hold(&mut tx).await?;
+        settle(&mut tx, &realm.types, &extension).await?;
+        Ok(tx.commit().await?)
+    };
+    if let Err(error) = late.await {
+        remove(store, name, &extension.schema.id, true, at).await?;
+        return Err(error);
+    }
+    Ok((realm, extension))
 }
 
 /// Takes a schema away. What resources hold of it stays with them as attributes which no schema knows; so that this
@@ -86,10 +98,14 @@ async fn settle(tx: &mut RealmTx, types: &ResourceTypes, extension: &Extension) 
                     resource_type.name
                 ))
             };
-            let admitted = resource::admit(resource_type, document.clone(), &Admission::default())
+            let mut admitted = resource::admit(resource_type, document.clone(), &Admission::default())
                 .map_err(|error| unfit(error.detail))?;
             if let Some(map) = document.as_object_mut() {
                 map.shift_remove("schemas");
+            }
+            // A new user is active unless the IdP says otherwise; one who is there may have lost that word.
+            if document.get("active").is_none() {
+                admitted.resource.0.shift_remove("active");
             }
             if Value::Object(admitted.resource.0.clone()) != document {
                 return Err(unfit("names or values are written otherwise there".into()));
@@ -101,7 +117,7 @@ async fn settle(tx: &mut RealmTx, types: &ResourceTypes, extension: &Extension) 
     }
 }
 
-fn form(resource_type: &crate::scim::schema::ResourceType, resource: &Resource) -> Option<JsonText> {
+fn form(resource_type: &ResourceType, resource: &Resource) -> Option<JsonText> {
     comparable(resource_type, resource).map(|form| JsonText(Value::Object(form).to_string()))
 }
 

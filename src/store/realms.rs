@@ -121,6 +121,11 @@ pub async fn update(tx: &mut RealmTx, realm: &Realm, at: Timestamp) -> Result<i6
     rows.first().map_or(Err(Error::Stale), |row| Ok(row.try_get(0)?))
 }
 
+/// Holds the realm's row until the transaction ends, once every write which was under way in the realm has ended.
+pub async fn hold(tx: &mut RealmTx) -> Result<()> {
+    tx.query(LOCK, &[]).await.map(|_| ())
+}
+
 /// Deletes a part of what the realm holds. Is there more?
 pub async fn delete_some(mut tx: RealmTx) -> Result<bool> {
     for sql in DELETE_SOME {
@@ -136,7 +141,7 @@ pub async fn delete_some(mut tx: RealmTx) -> Result<bool> {
 
 /// Deletes the realm and what is left in it, and tells the other nodes; [`Error::Stale`] if it has changed.
 pub async fn delete(mut tx: RealmTx, epoch: i64) -> Result<()> {
-    tx.query(LOCK, &[]).await?;
+    hold(&mut tx).await?;
     let rows = tx.finish(DELETE, &[&epoch, &CHANNEL]).await?;
     if rows.is_empty() { Err(Error::Stale) } else { Ok(()) }
 }
