@@ -318,3 +318,22 @@ async fn a_name_that_follows_an_address_must_be_a_name() {
     }
     assert_eq!(to("ada@b.example").await.json()["userName"], "ada@b.example");
 }
+
+#[tokio::test]
+async fn who_takes_active_away_changes_nobody_s_state() {
+    let realm = World::realm().await;
+    for active in [true, false] {
+        let user =
+            realm.create_user(json!({ "schemas": [USER], "userName": format!("{active}"), "active": active })).await;
+        let path = format!("/Users/{}", user.id());
+        let gone = realm.operations(&path, json!([{ "op": "remove", "path": "active" }])).await;
+        assert_eq!((gone.status.as_u16(), gone.json().get("active")), (200, None), "{gone}");
+        let sql = World::shared().superuser().await;
+        let query = "SELECT active FROM users WHERE id = $1::text::uuid";
+        let state = async || sql.query_one(query, &[&user.id()]).await.expect("the user is there").get::<_, bool>(0);
+        assert_eq!(state().await, active);
+        let put = realm.put(&path, json!({ "schemas": [USER], "userName": format!("{active}"), "title": "x" })).await;
+        assert_eq!((put.json().get("active"), state().await), (None, active), "a PUT which is silent says no more");
+    }
+    assert!(realm.names("active pr").await.is_empty() && realm.names("active eq false").await.is_empty());
+}
