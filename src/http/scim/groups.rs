@@ -68,7 +68,7 @@ pub async fn delete(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
 /// What the request asks for, and what of the members: they are read only where the answer shows them.
 fn asked(call: &Permitted<Scope>) -> Result<(Asked, Option<Shown>)> {
     let asked = Asked::of(call)?;
-    let shown = Shown::of(&call.caller().realm.types.group, &asked.projection);
+    let shown = Shown::of(&asked.projection);
     Ok((asked, shown))
 }
 

@@ -84,7 +84,7 @@ async fn answer(edge: Edge, call: &Permitted<Scope>, kinds: Kinds, parameters: P
     };
     let asked = Asked { projection: query.projection };
     let groups_url = users::groups_url(call);
-    let shown = Shown::of(&scope.realm.types.group, &asked.projection);
+    let shown = Shown::of(&asked.projection);
     let along = Along {
         groups: asked.projection.includes("groups").then_some(groups_url.as_str()),
         members: Shown::membership(shown),

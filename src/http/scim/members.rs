@@ -5,7 +5,7 @@
 //! than a stretch of memory. If the way cannot be gone to its end (a group is deleted, the token revoked, the database
 //! away), the body is broken off and the client sees that: never a short list which looks whole.
 
-use std::fmt::Write;
+use std::{fmt::Write, sync::LazyLock};
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -43,10 +43,15 @@ pub struct Shown {
 
 impl Shown {
     /// What the client wants of each member; `None` if it wants no members.
-    pub fn of(group_type: &ResourceType, projection: &Projection) -> Option<Self> {
+    pub fn of(projection: &Projection) -> Option<Self> {
+        static BY_DEFAULT: LazyLock<Option<Shown>> = LazyLock::new(|| Shown::asked_by(&Projection::Default));
+        if projection.is_default() { *BY_DEFAULT } else { Self::asked_by(projection) }
+    }
+
+    fn asked_by(projection: &Projection) -> Option<Self> {
         let member = json!({ "members": [{ "value": "", "$ref": "", "type": "", "display": "" }] });
         let mut sample = member.as_object().cloned().unwrap_or_default();
-        projection.apply(group_type, &mut sample);
+        projection.apply(ResourceType::group(), &mut sample);
         let member = sample.get("members")?.get(0)?;
         let has = |name| member.get(name).is_some();
         Some(Self { value: has("value"), reference: has("$ref"), kind: has("type"), display: has("display") })

@@ -55,9 +55,9 @@ impl Walks {
         Page { offset, limit, after, backwards: false, total }
     }
 
-    /// Remembers where a page ended.
+    /// Remembers where a page ended, if there is another one.
     pub async fn remember(&self, scope: &Scope, list: Fingerprint, page: &Page, listing: &Listing) {
-        let Some((_, last)) = listing.ends.clone() else { return };
+        let Some((_, last)) = listing.ends.clone().filter(|_| listing.more) else { return };
         let count = i64::try_from(listing.resources.len()).unwrap_or(i64::MAX);
         let end = End { last, total: listing.total };
         self.ends.insert(step(scope, list, page.offset.saturating_add(count)), end).await;
