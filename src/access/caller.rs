@@ -66,6 +66,21 @@ impl Access {
         Ok(Scope { realm, actor: Actor::ScimToken(verdict.token), request_id, at })
     }
 
+    /// The same caller in its realm as that is by now: for work of several transactions, when the realm has moved on in
+    /// the middle.
+    pub async fn again(&self, scope: &Scope, authorization: Option<&str>) -> Result<Scope, Denied> {
+        let mut tries = 1;
+        loop {
+            self.forget();
+            let place = self.place(None, Some(scope.realm.name.as_str())).await?;
+            match self.scim_client(&place, authorization, scope.at, scope.request_id.clone()).await {
+                // It moved on once more while we looked.
+                Err(Denied::Store(Error::Stale)) if tries < 5 => tries += 1,
+                outcome => return outcome,
+            }
+        }
+    }
+
     /// The token with that hash, from the cache or the store; `None` if the realm has no such token.
     async fn verdict(&self, realm: RealmId, epoch: i64, hash: TokenHash) -> Result<Option<Arc<Verdict>>, Error> {
         let key = (realm, hash);

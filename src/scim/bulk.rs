@@ -243,20 +243,46 @@ impl Call {
         if let Some(id) = self.id.strip_prefix(REFERENCE) {
             found(id);
         }
-        each_reference(&self.data, found);
+        // What is found is left as it is, so a copy serves.
+        each_text(
+            &mut self.data.clone(),
+            "",
+            &mut |name, text| match (Place::of(name), text.strip_prefix(REFERENCE)) {
+                (Place::Whole, Some(id)) => found(id),
+                (Place::Quoted, _) => quoted(text).for_each(&mut *found),
+                _ => {}
+            },
+        );
     }
 }
 
-/// A reference is the whole of a text, or stands in quotes in the path of a PATCH operation:
-/// `members[value eq "bulkId:…"]`.
-fn each_reference(value: &Value, found: &mut impl FnMut(&str)) {
+/// Where a text may refer to what another operation creates.
+enum Place {
+    /// A text which is nothing else: `value` and `$ref` of members and managers, or these themselves, as some IdPs
+    /// write them.
+    Whole,
+    /// In quotes, within the path of a PATCH operation: `members[value eq "bulkId:…"]`.
+    Quoted,
+    /// All else is said by people.
+    Nowhere,
+}
+
+impl Place {
+    fn of(name: &str) -> Self {
+        match &*name.to_ascii_lowercase() {
+            "value" | "$ref" | "members" | "manager" => Self::Whole,
+            "path" => Self::Quoted,
+            _ => Self::Nowhere,
+        }
+    }
+}
+
+/// Visits each text with the name under which it stands, alone or in a list.
+fn each_text(value: &mut Value, name: &str, visit: &mut impl FnMut(&str, &mut String)) {
     match value {
-        Value::String(text) => match text.strip_prefix(REFERENCE) {
-            Some(id) => found(id),
-            None => quoted(text).for_each(found),
-        },
-        Value::Array(values) => values.iter().for_each(|value| each_reference(value, found)),
-        Value::Object(parts) => parts.values().for_each(|value| each_reference(value, found)),
+        Value::String(text) => visit(name, text),
+        Value::Array(values) => values.iter_mut().for_each(|value| each_text(value, name, visit)),
+        Value::Object(parts) => parts.iter_mut().for_each(|(name, value)| each_text(value, name, visit)),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
@@ -267,22 +293,21 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
 }
 
 fn replace(value: &mut Value, created: &HashMap<String, String>) {
-    match value {
-        Value::String(text) => {
+    each_text(value, "", &mut |name, text| match Place::of(name) {
+        Place::Whole => {
             if let Some(id) = text.strip_prefix(REFERENCE).and_then(|id| created.get(id)) {
                 text.clone_from(id);
-            } else {
-                for (whole, id) in
-                    quoted(&text.clone()).filter_map(|id| Some((format!("\"{REFERENCE}{id}\""), created.get(id)?)))
-                {
-                    *text = text.replace(&whole, &format!("\"{id}\""));
-                }
             }
         }
-        Value::Array(values) => values.iter_mut().for_each(|value| replace(value, created)),
-        Value::Object(parts) => parts.values_mut().for_each(|value| replace(value, created)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
+        Place::Quoted => {
+            let named: Vec<&String> =
+                quoted(text).filter_map(|id| created.get_key_value(id)).map(|(bulk_id, _)| bulk_id).collect();
+            for bulk_id in named {
+                *text = text.replace(&format!("\"{REFERENCE}{bulk_id}\""), &format!("\"{}\"", created[bulk_id]));
+            }
+        }
+        Place::Nowhere => {}
+    });
 }
 
 #[cfg(test)]
@@ -354,7 +379,8 @@ mod tests {
     fn references_become_ids() {
         let created = HashMap::from([("a".to_owned(), "1".to_owned())]);
         let mut call = bulk(&json!([{ "method": "PATCH", "path": "/Groups/bulkId:a", "data": {
-            "Operations": [{ "op": "add", "path": "members[value eq \"bulkId:a\"]", "value": ["bulkId:a", "bulkId"] }] } }]))
+            "Operations": [{ "op": "add", "path": "members[value eq \"bulkId:a\"]", "value": ["bulkId:a", "bulkId"] }],
+            "title": "bulkId:a" } }]))
         .unwrap()
         .operations
         .remove(0)
@@ -363,7 +389,8 @@ mod tests {
         call.resolve(&created).unwrap();
         assert_eq!((call.id.as_str(), &call.data["Operations"][0]["value"]), ("1", &json!(["1", "bulkId"])));
         assert_eq!(call.data["Operations"][0]["path"], "members[value eq \"1\"]");
-        call.data = json!("bulkId:b");
+        assert_eq!(call.data["title"], "bulkId:a", "what people say is no reference");
+        call.data = json!({ "members": ["bulkId:b"] });
         assert_snapshot!(call.resolve(&created).unwrap_err(), @"no operation of this request has created `bulkId:b`");
     }
 

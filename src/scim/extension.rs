@@ -7,7 +7,7 @@ use super::error::{Error, Result};
 use super::limits::MAX_ATTRIBUTES;
 use super::path::read_name;
 use super::resource::is_password;
-use super::schema::{Attribute, Kind, Mutability, ResourceType, ResourceTypes, Schema, Uniqueness};
+use super::schema::{Attribute, Kind, Mutability, ResourceType, ResourceTypes, Returned, Schema, Uniqueness};
 
 /// An extension of one resource type (RFC 7643 §6, `schemaExtensions`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -74,10 +74,24 @@ fn check_urn(urn: &str, types: &ResourceTypes) -> Result<()> {
         )));
     }
     let reserved = RESERVED.iter().any(|start| urn.get(..start.len()).is_some_and(|s| s.eq_ignore_ascii_case(start)));
-    if reserved || types.all().iter().any(|held: &&ResourceType| held.schema_by_urn(urn).is_some()) {
+    let mut others = types.all().into_iter().flat_map(ResourceType::schemas);
+    let twin = others.find(|other| begins(urn, &other.id) || begins(&other.id, urn));
+    if reserved || twin.is_some_and(|other| other.id.eq_ignore_ascii_case(urn)) {
         return Err(Error::uniqueness(format!("`{urn}` is the URN of another schema")));
     }
-    Ok(())
+    match twin {
+        None => Ok(()),
+        Some(other) => Err(Error::uniqueness(format!(
+            "`{urn}` and the schema `{}` begin alike, so that an attribute of one reads as the other",
+            other.id
+        ))),
+    }
+}
+
+/// Is `urn` the other one, or that with segments behind it?
+fn begins(urn: &str, other: &str) -> bool {
+    let start = urn.get(..other.len()).is_some_and(|start| start.eq_ignore_ascii_case(other));
+    start && matches!(urn.as_bytes().get(other.len()), None | Some(b':'))
 }
 
 fn check_attributes(attributes: &[Attribute], within: &str) -> Result<()> {
@@ -99,6 +113,9 @@ fn check_attributes(attributes: &[Attribute], within: &str) -> Result<()> {
         }
         if attribute.uniqueness != Uniqueness::None {
             return refuse("asks for uniqueness, which is kept for `userName` alone: write `none`");
+        }
+        if attribute.mutability == Mutability::WriteOnly && attribute.returned != Returned::Never {
+            return refuse("is `writeOnly`, so its `returned` must be `never`");
         }
         if attribute.required && attribute.mutability == Mutability::ReadOnly {
             return refuse("cannot be both `required` and `readOnly`: nobody could write it");
@@ -154,11 +171,14 @@ mod tests {
         assert_snapshot!(with(&json!([{ "name": "a", "uniqueness": "server" }])), @"Attribute `a` of `urn:acme:badge` asks for uniqueness, which is kept for `userName` alone: write `none`");
         assert_snapshot!(with(&json!([{ "name": "a", "type": "complex" }])), @"Attribute `a` of `urn:acme:badge` is complex, so it needs `subAttributes`");
         assert_snapshot!(with(&json!([{ "name": "a", "subAttributes": [{ "name": "b" }] }])), @"Attribute `a` of `urn:acme:badge` has `subAttributes`, which only a complex one may have");
+        assert_snapshot!(with(&json!([{ "name": "a", "mutability": "writeOnly" }])), @"Attribute `a` of `urn:acme:badge` is `writeOnly`, so its `returned` must be `never`");
         assert_snapshot!(with(&json!([{ "name": "a", "required": true, "mutability": "readOnly" }])), @"Attribute `a` of `urn:acme:badge` cannot be both `required` and `readOnly`: nobody could write it");
     }
 
     #[test]
-    fn a_urn_belongs_to_one_schema() {
+    fn a_urn_belongs_to_one_schema_and_reads_as_no_attribute_of_another() {
+        let manager = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager";
+        assert_snapshot!(admit(json!({ "id": manager, "name": "x", "attributes": [{ "name": "a" }] })), @"`urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager` and the schema `urn:ietf:params:scim:schemas:extension:enterprise:2.0:User` begin alike, so that an attribute of one reads as the other");
         let named = |urn: &str| admit(json!({ "id": urn, "name": "x", "attributes": [{ "name": "a" }] }));
         assert_snapshot!(named("urn:IETF:params:scim:schemas:extension:enterprise:2.0:User"), @"`urn:IETF:params:scim:schemas:extension:enterprise:2.0:User` is the URN of another schema");
         assert_snapshot!(named("urn:ietf:params:scim:api:messages:2.0:Error"), @"`urn:ietf:params:scim:api:messages:2.0:Error` is the URN of another schema");

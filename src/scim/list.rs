@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{
     error::{Error, Result},
     path::AttrPath,
-    resource::{Resource, is_urn},
+    resource::{Resource, is_members, is_urn},
     schema::{self, Attribute, ResourceType, Returned},
     sort::Sort,
 };
@@ -156,7 +156,8 @@ impl Projection {
         let on_request = |attribute: &Attribute| attribute.returned == Returned::Request;
         let withheld = |attribute: &Attribute| on_request(attribute) || attribute.sub_attributes.iter().any(on_request);
         // Members are rows, and no part of the document.
-        let mut kept = resource_type.schemas().flat_map(|schema| &schema.attributes).filter(|a| a.name != "members");
+        let core = resource_type.schema.attributes.iter().filter(|attribute| !is_members(resource_type, attribute));
+        let mut kept = core.chain(resource_type.extensions.iter().flat_map(|extension| &extension.attributes));
         self.is_default() && !kept.any(withheld)
     }
 
@@ -185,7 +186,10 @@ impl Projection {
                 }
             };
             if self.paths().iter().any(|path| path.urn.is_some() && path.to_string().eq_ignore_ascii_case(key)) {
-                return matches!(self, Self::Only(_));
+                let always =
+                    |name: &str| schema.and_then(|s| s.attribute(name)).is_some_and(|a| a.returned == Returned::Always);
+                attributes.retain(|name, _| matches!(self, Self::Only(_)) || always(name));
+                return !attributes.is_empty();
             }
             attributes.retain(|name, value| {
                 self.keeps(schema.and_then(|schema| schema.attribute(name)), name, value, |path| {

@@ -20,6 +20,9 @@ pub enum Error {
     /// Two transactions waited for each other; this one was ended and may be tried again.
     #[error("the transaction was ended by a deadlock")]
     Deadlock,
+    /// The statement took longer than a statement may, and was ended.
+    #[error("a statement took longer than it may")]
+    TooLong,
     /// The database is away, busy, or did not answer in time. Whether a write took effect is unknown.
     #[error("the database is unavailable: {0}")]
     Unavailable(String),
@@ -36,6 +39,7 @@ impl Error {
             Error::Taken(_) => "taken",
             Error::Dangling(_) => "dangling",
             Error::Deadlock => "deadlock",
+            Error::TooLong => "too_long",
             Error::Unavailable(_) => "unavailable",
             Error::Refused(_) => "refused",
         }
@@ -69,6 +73,7 @@ impl From<tokio_postgres::Error> for Error {
             &SqlState::FOREIGN_KEY_VIOLATION if constraint().ends_with("_realm_id_fkey") => Error::Stale,
             &SqlState::FOREIGN_KEY_VIOLATION => Error::Dangling(constraint()),
             &SqlState::T_R_DEADLOCK_DETECTED | &SqlState::T_R_SERIALIZATION_FAILURE => Error::Deadlock,
+            &SqlState::QUERY_CANCELED => Error::TooLong,
             // 08 connection, 53 resources, 57 operator intervention, 58 system: not about what was asked.
             code if ["08", "53", "57", "58"].iter().any(|class| code.code().starts_with(class)) => {
                 Error::Unavailable(db.message().to_owned())

@@ -166,3 +166,25 @@ async fn a_bulk_request_may_be_larger_than_others() {
         .collect();
     assert_eq!(told(&bulk(&realm, operations.into()).await).iter().filter(|o| o.contains("201")).count(), 20);
 }
+
+#[tokio::test]
+async fn a_change_of_the_realm_in_the_middle_is_no_end_while_the_token_is_good() {
+    let realm = World::realm().await;
+    let operations: Vec<Value> = (0..300).map(|at| user(&at.to_string(), &format!("user{at}"))).collect();
+    let meanwhile = async {
+        for n in 0..5 {
+            realm.policy("user_name_follows_email", n % 2 == 0).await;
+        }
+    };
+    let (reply, ()) = tokio::join!(bulk(&realm, operations.into()), meanwhile);
+    assert_eq!(told(&reply).iter().filter(|told| told.contains("201")).count(), 300);
+}
+
+#[tokio::test]
+async fn what_people_say_is_no_reference() {
+    let realm = World::realm().await;
+    let mut ada = user("a", "ada");
+    (ada["data"]["title"], ada["data"]["nickName"]) = ("see [\"bulkId:a\"]".into(), "bulkId:z".into());
+    assert_eq!(told(&bulk(&realm, json!([ada])).await), ["a 201 -"]);
+    assert_eq!(realm.names("title eq \"see [\\\"bulkId:a\\\"]\" and nickName eq \"bulkId:z\"").await, ["ada"]);
+}

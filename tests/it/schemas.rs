@@ -1,6 +1,7 @@
 //! A realm's own schema extension is as good as one of the RFC: discovered, enforced, filtered and patched by its URN
 //! (RFC 7643 §3.3, §7).
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::world::{Realm, USER, World, encoded};
@@ -266,4 +267,56 @@ async fn immutable_means_written_once() {
         .operations(&path, json!([{ "op": "replace", "path": format!("{BADGE}:issuedFor"), "value": "eve" }]))
         .await;
     assert_eq!(patched.summary(), "400 mutability");
+}
+
+#[tokio::test]
+async fn an_attribute_named_members_is_no_membership() {
+    const TEAM: &str = "urn:acme:team:2.0:Group";
+    let realm = World::realm().await;
+    let schema = json!({ "id": TEAM, "name": "Team", "attributes": [{ "name": "members", "multiValued": true }] });
+    assert_eq!(realm.admin.post("/scim/schemas?resourceType=Group", schema).await.status, 201);
+    let ada = realm.user("ada").await;
+    let group = realm.group("crew", &[&ada]).await;
+    let path = format!("/Groups/{group}?attributes={TEAM}");
+    let team = async |operations: Value| realm.operations(&path, operations).await.json()[TEAM]["members"].clone();
+    let added = team(json!([{ "op": "add", "path": format!("{TEAM}:members"), "value": ["x", "y"] }])).await;
+    assert_eq!(added, json!(["x", "y"]));
+    assert_eq!(team(json!([{ "op": "remove", "path": format!("{TEAM}:members") }])).await, Value::Null);
+    assert_eq!(team(json!([{ "op": "add", "value": { TEAM: { "members": ["q"] } } }])).await, json!(["q"]));
+    assert_eq!(realm.members_of(&group).await, [ada], "who is in the group is another matter");
+}
+
+#[tokio::test]
+async fn what_is_always_returned_stays_when_its_schema_is_excluded() {
+    let realm = World::realm().await;
+    let schema = json!({ "id": "urn:acme:desk:1.0:User", "name": "Desk", "attributes": [
+        { "name": "room", "returned": "always" }, { "name": "lamp" }] });
+    assert_eq!(realm.admin.post("/scim/schemas", schema).await.status, 201);
+    let user = json!({ "userName": "ada", "urn:acme:desk:1.0:User": { "room": "1", "lamp": "green" } });
+    let path = format!("/Users/{}", realm.create_user(user).await.id());
+    for query in ["excludedAttributes=urn:acme:desk:1.0:User", "attributes=userName"] {
+        let read = realm.get(&format!("{path}?{query}")).await.json();
+        assert_eq!(read["urn:acme:desk:1.0:User"], json!({ "room": "1" }), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn users_who_are_written_while_a_schema_comes_fit_it_or_it_does_not_come() {
+    let realm = World::realm().await;
+    for round in 0..6 {
+        let urn = format!("urn:acme:late:{round}");
+        let schema = json!({ "id": urn, "name": "Late", "attributes": [{ "name": "n", "type": "integer" }, { "name": "s", "returned": "never" }] });
+        let users = (0..12).map(|n| {
+            let user = json!({ "userName": format!("{round}-{n}"), &urn: { "n": "none", "s": "secret" } });
+            realm.post("/Users", user)
+        });
+        let (added, _) = tokio::join!(realm.admin.post("/scim/schemas", schema), join_all(users));
+        let found = realm
+            .get(&format!("/Users?count=1000&filter={}", encoded(&format!("userName sw \"{round}-\""))))
+            .await
+            .json();
+        let unfit =
+            found["Resources"].as_array().expect("a list").iter().filter(|user| user.get(&urn).is_some()).count();
+        assert!(added.status == 409 || (added.status == 201 && unfit == 0), "{added}: {unfit} users do not fit");
+    }
 }

@@ -95,9 +95,10 @@ fn status_of(failure: &Failure) -> (u16, Option<&'static str>) {
         }
         Failure::Denied(Denied::Store(error)) | Failure::Verb(provision::Error::Store(error)) => match error {
             // What is left of these when the verbs have tried again and named what they could name.
-            store::error::Error::Stale | store::error::Error::Deadlock | store::error::Error::Unavailable(_) => {
-                (503, None)
-            }
+            store::error::Error::Stale
+            | store::error::Error::Deadlock
+            | store::error::Error::TooLong
+            | store::error::Error::Unavailable(_) => (503, None),
             store::error::Error::Taken(_) => (409, Some("uniqueness")),
             store::error::Error::Dangling(_) => (409, None),
             store::error::Error::Refused(_) => (500, None),
@@ -164,6 +165,10 @@ fn keycloaks<'a>(failure: &Failure, detail: &'a str) -> &'a str {
 /// What the client reads. Of our own trouble it learns no more than that there is some.
 fn detail_of(failure: &Failure, status: u16) -> String {
     match status {
+        503 if matches!(failure, Failure::Verb(provision::Error::Store(store::error::Error::TooLong))) => {
+            "this took the database longer than a request may take; nothing has changed, try again, with less at once"
+                .into()
+        }
         503 if !matches!(failure, Failure::Busy | Failure::TimedOut) => {
             "the service cannot reach its database at the moment; nothing is lost, try again shortly".into()
         }

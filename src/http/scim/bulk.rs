@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::{
     http::{
         Edge,
-        exchange::{Permitted, Reply, SCIM_JSON, reply},
+        exchange::{Permitted, Reply, SCIM_JSON, authorization, reply},
         failure::{Failure, Result},
         layer::rescue,
     },
@@ -34,7 +34,7 @@ pub async fn bulk(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
     let order = bulk.order();
     // A request which is cut off could not say what was done: what is not begun in time is told so instead.
     let deadline = Instant::now() + edge.settings.request_timeout * 2 / 3;
-    let mut created = HashMap::new();
+    let (mut scope, mut created) = (call.caller().clone(), HashMap::new());
     let mut answers: Vec<Option<Value>> = vec![None; bulk.operations.len()];
     let (mut failed, mut applied) = (0, false);
     for at in order.possible.iter().chain(&order.circular) {
@@ -46,11 +46,14 @@ pub async fn bulk(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
             Err(error) => Err(error.clone().into()),
             Ok(_) if order.circular.contains(at) => Err(circular()),
             Ok(_) if deadline < Instant::now() => Err(Failure::TimedOut),
-            Ok(asked) => run(&edge, &call, asked, operation.version.as_deref(), &created).await,
+            Ok(asked) => match asked.resolve(&created) {
+                Ok(()) => perform(&edge, &call, &mut scope, asked, operation.version.as_deref()).await,
+                Err(error) => Err(error.into()),
+            },
         };
         match outcome {
-            // Nothing has happened yet, so the whole request may be asked anew under the realm as it is now.
-            Err(failure) if failure.is_stale() && !applied => return Err(failure),
+            // Who may not come in any longer is told so, unless some of it is done already.
+            Err(failure @ Failure::Denied(_)) if !applied => return Err(failure),
             Err(failure) => {
                 failed += 1;
                 answers[*at] = Some(refused(&call, operation, &failure));
@@ -69,18 +72,29 @@ pub async fn bulk(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
     Ok(reply(StatusCode::OK, SCIM_JSON, body.to_string()))
 }
 
-async fn run(
+/// Does one operation. If the realm moves on in the middle of the request, the caller is asked anew and the work goes on.
+async fn perform(
     edge: &Edge,
     call: &Permitted<Scope>,
-    asked: &mut Call,
+    scope: &mut Scope,
+    asked: &Call,
     version: Option<&str>,
-    created: &HashMap<String, String>,
 ) -> Result<Done> {
-    asked.resolve(created)?;
-    let (store, scope) = (&edge.store, call.caller());
+    let mut tries = 1;
+    loop {
+        match run(edge, scope, asked, version).await {
+            Err(failure) if failure.is_stale() && tries < 5 => tries += 1,
+            outcome => return outcome,
+        }
+        *scope = edge.access.again(scope, authorization(&call.headers)).await?;
+    }
+}
+
+async fn run(edge: &Edge, scope: &Scope, asked: &Call, version: Option<&str>) -> Result<Done> {
+    let store = &edge.store;
     let preconditions = Preconditions { if_match: version, if_none_match: None };
-    let (id, data) = (asked.id.as_str(), asked.data.take());
-    let admission = super::render::admission(call);
+    let (id, data) = (asked.id.as_str(), asked.data.clone());
+    let admission = provision::admission(&scope.realm.policy);
     let done =
         |status, document: Document| Done { status, id: document.id.to_string(), version: Some(document.version) };
     Ok(match (asked.endpoint, asked.verb) {
@@ -133,7 +147,7 @@ fn refused(call: &Permitted<Scope>, operation: &Operation, failure: &Failure) ->
     let (status, error) = rescue::told(failure);
     let mut answer = echo(operation, status);
     let id = operation.call.as_ref().map_or("", |call| call.id.as_str());
-    if let Some(location) = location(call, operation, id).filter(|_| !id.is_empty()) {
+    if let Some(location) = location(call, operation, id).filter(|_| !id.is_empty() && !id.contains(':')) {
         answer.insert("location".to_owned(), location.into());
     }
     answer.insert("response".to_owned(), error);

@@ -19,7 +19,8 @@ use super::render::List;
 use crate::{
     http::{
         Edge,
-        exchange::{Body, BoxError, Permitted, body_of},
+        exchange::{Body, BoxError, Permitted, authorization, body_of},
+        failure::{Failure, Result},
     },
     model::{
         Scope,
@@ -27,7 +28,6 @@ use crate::{
     },
     provision::{self, groups},
     scim::{list::Projection, schema::ResourceType},
-    store::Store,
     telemetry,
 };
 
@@ -69,7 +69,8 @@ impl Shown {
 
 /// An answer which lacks nothing but the members of its groups.
 pub struct Answer {
-    store: Store,
+    edge: Edge,
+    call: Permitted<Scope>,
     scope: Scope,
     shown: Shown,
     users_url: String,
@@ -93,7 +94,8 @@ impl Answer {
     /// `list` holds the `groups` in their order.
     pub fn new(edge: &Edge, call: &Permitted<Scope>, shown: Shown, list: List, groups: Vec<Uuid>) -> Self {
         Self {
-            store: edge.store.clone(),
+            edge: edge.clone(),
+            call: call.clone(),
             scope: call.caller().clone(),
             shown,
             users_url: format!("{}/Users/", call.base_url),
@@ -127,14 +129,23 @@ impl Answer {
         StreamBody::new(stretches).boxed_unsync()
     }
 
-    async fn read(&self, place: Place) -> provision::Result<Stretch> {
-        let stretch = groups::members(&self.store, &self.scope, &self.groups, place, self.shown.display).await;
-        stretch.inspect_err(|error| {
-            if let provision::Error::Store(error) = error {
+    async fn read(&mut self, place: Place) -> Result<Stretch> {
+        let mut stretch = self.stretch(place).await;
+        // A change of the realm is no reason to break off, as long as the client may still know.
+        if stretch.as_ref().is_err_and(Failure::is_stale) {
+            self.scope = self.edge.access.again(&self.scope, authorization(&self.call.headers)).await?;
+            stretch = self.stretch(place).await;
+        }
+        stretch.inspect_err(|failure| {
+            if let Failure::Verb(provision::Error::Store(error)) = failure {
                 telemetry::store_error(error.kind());
             }
-            info!(%error, "an answer was broken off");
+            info!(error = %failure, "an answer was broken off");
         })
+    }
+
+    async fn stretch(&self, place: Place) -> Result<Stretch> {
+        Ok(groups::members(&self.edge.store, &self.scope, &self.groups, place, self.shown.display).await?)
     }
 
     fn write(&mut self, stretch: &Stretch) -> String {

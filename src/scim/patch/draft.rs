@@ -269,7 +269,7 @@ impl<'a> Draft<'a> {
         if let Some(found) = self.resource_type.resolve(&whole) {
             let attribute = found.attribute;
             return match () {
-                () if is_members(self.resource_type, attribute) => Target::Members,
+                () if found.extension.is_none() && is_members(self.resource_type, attribute) => Target::Members,
                 () if !is_client_writable(attribute) || attribute.name == "schemas" => Target::ReadOnly,
                 () => Target::Known { extension: found.extension, attribute },
             };
