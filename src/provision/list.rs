@@ -43,8 +43,9 @@ pub async fn list(
         match read(store, scope, &plan, page, along).await {
             // A group of the page was deleted before its members were read.
             Err(Error::Store(store::error::Error::Dangling(_))) if tries < 5 => tries += 1,
-            // RFC 7644 §3.12: it is the query that is too much, and it would be next time.
-            Err(Error::Store(store::error::Error::TooLong)) if query.filter.is_some() || query.sort.is_some() => {
+            // RFC 7644 §3.12: it is the query that is too much, and it would be next time. What an index serves takes long
+            // only while the database has trouble of its own, and is worth another try.
+            Err(Error::Store(store::error::Error::TooLong)) if !plan.is_indexed() => {
                 return Err(scim::error::Error::too_many(
                     "This filter or sorting looks at more values than one request may; compare fewer attributes, or \
                      indexed ones: id, userName, externalId, displayName, emails.value, meta.lastModified",

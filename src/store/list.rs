@@ -90,6 +90,11 @@ impl Plan {
         Ok(Self { parts, sorted: sort.is_some(), descending: sort.is_some_and(|sort| sort.descending) })
     }
 
+    /// Does an index find what the page holds, and in its order?
+    pub fn is_indexed(&self) -> bool {
+        !self.sorted && self.parts.iter().all(|part| part.condition.indexed)
+    }
+
     /// Reads a page. `groups_url` is what the ids of a user's groups are appended to; without it they stay unread, as
     /// the members of groups always do.
     pub async fn page(&self, tx: &mut RealmTx, page: &Page, groups_url: Option<&str>) -> Result<Listing> {
@@ -173,7 +178,7 @@ impl Plan {
             params.push((&key, Type::TEXT));
         }
         params.extend(self.parts.iter().flat_map(|part| &part.condition.params).map(Param::bound));
-        if self.sorted || self.parts.iter().any(|part| !part.condition.indexed) {
+        if !self.is_indexed() {
             return tx.finish_within(Statement::Once(&sql, &params), room).await;
         }
         let params: Vec<_> = params.iter().map(|(param, _)| *param).collect();

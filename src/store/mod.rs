@@ -79,7 +79,8 @@ impl Store {
         // Nor is one worth compiling: that took a second where the work took fifteen milliseconds.
         let setup: Arc<str> = format!(
             "SET search_path = {SCHEMA}; SET ROLE {APP_ROLE}; SET plan_cache_mode = force_generic_plan; \
-             SET enable_seqscan = off; SET jit = off; SET statement_timeout = {0}; SET idle_in_transaction_session_timeout = {0}; SET timezone = 'UTC'",
+             SET enable_seqscan = off; SET jit = off; SET statement_timeout = {0}; \
+             SET idle_in_transaction_session_timeout = {0}; SET timezone = 'UTC'",
             options.statement_timeout.as_millis()
         )
         .into();
