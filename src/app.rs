@@ -34,6 +34,7 @@ use crate::{
         server::{self, Patience},
     },
     model::{
+        Actor, Cause,
         realm::{MASTER, Realm},
         token::PlainToken,
     },
@@ -174,13 +175,13 @@ struct Welcome {
 
 /// Makes what must be there: the realm `master`, a first operator and, in embedded mode, a realm to try.
 async fn first_start(store: &Store, config: &Config, embedded: bool) -> Result<Option<Welcome>> {
-    let at = Timestamp::now();
-    made(realms::create(store, MASTER, None, true, at).await)?;
+    let cause = Cause { actor: Actor::System, request_id: "first-start".into(), at: Timestamp::now() };
+    made(realms::create(store, MASTER, None, true, &cause).await)?;
     // The operator comes last: a start that is cut off before is a first start again.
     let demo = if embedded && operator::is_missing(store).await? {
-        made(realms::create(store, DEMO, Some("Demo"), true, at).await)?;
-        realms::disable_scim(store, DEMO, at).await?;
-        Some(realms::enable_scim(store, DEMO, at).await?)
+        made(realms::create(store, DEMO, Some("Demo"), true, &cause).await)?;
+        realms::disable_scim(store, DEMO, &cause).await?;
+        Some(realms::enable_scim(store, DEMO, &cause).await?)
     } else {
         None
     };

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::{Access, Denied, Reason, realm::Place};
 use crate::{
     model::{
-        Actor, RealmId, Scope, TokenId,
+        Actor, Cause, RealmId, Scope, TokenId,
         realm::Realm,
         token::{self, TokenHash},
     },
@@ -63,7 +63,8 @@ impl Access {
             return Err(denied(Reason::ExpiredToken));
         }
         self.touch(&realm, &verdict, at);
-        Ok(Scope { realm, actor: Actor::ScimToken(verdict.token), request_id, at })
+        let actor = Actor::ScimToken(verdict.token);
+        Ok(Scope { realm, cause: Cause { actor, request_id, at } })
     }
 
     /// The same caller in its realm as that is by now: for work of several transactions, when the realm has moved on in

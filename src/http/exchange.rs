@@ -12,6 +12,7 @@ use super::{
     failure::{Failure, Result},
     route::Route,
 };
+use crate::model::{Actor, Cause, admin::Admin};
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -66,6 +67,7 @@ pub struct Ask {
     pub headers: HeaderMap,
     pub body: Bytes,
     pub at: Timestamp,
+    pub request_id: Arc<str>,
     /// URL of the surface that the request came to: the SCIM base URL, or the platform's. No slash at its end.
     pub base_url: String,
 }
@@ -80,6 +82,13 @@ impl Call {
 impl<C> Permitted<C> {
     pub fn caller(&self) -> &C {
         &self.caller
+    }
+}
+
+impl Permitted<Admin> {
+    /// The operator, as the cause of what the request changes.
+    pub fn cause(&self) -> Cause {
+        Cause { actor: Actor::Admin(self.caller.id), request_id: self.request_id.clone(), at: self.at }
     }
 }
 

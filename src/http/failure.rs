@@ -42,6 +42,9 @@ pub enum Failure {
     /// An operator who is not known, or no longer.
     #[error("{0}")]
     NotAnOperator(&'static str),
+    /// An operator who is known and may not do this.
+    #[error("HTTP 403 Forbidden: your roles do not allow this here")]
+    Forbidden,
     /// An answer of the token endpoint (RFC 6749 §5.2).
     #[error("{description}")]
     Grant { error: &'static str, description: String },

@@ -9,6 +9,7 @@ pub mod exchange;
 pub mod failure;
 pub mod layer;
 pub mod oidc;
+pub mod openapi;
 pub mod ops;
 pub mod route;
 pub mod scim;
@@ -74,8 +75,8 @@ pub fn gateway(edge: &Edge) -> Gateway {
         .layer(authenticate::operator(edge)) //         Call -> Permitted<Admin>
         .service(route::Admin::new(edge));
     let open = ServiceBuilder::new()
-        .layer(realm::platform_only(&edge.access))
-        .layer(authenticate::anyone(edge)) //           Call -> Permitted<Anyone>: the body, within its limits
+        .layer(realm::layer(&edge.access)) //           another realm's name on a custom domain leads nowhere
+        .layer(authenticate::anyone(edge)) //           InRealm<Call> -> Permitted<Anyone>: the body, within its limits
         .service(route::Open::new(edge));
 
     let stack = ServiceBuilder::new()

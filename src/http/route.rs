@@ -10,6 +10,7 @@ use std::{
 
 use http::{HeaderName, Method, Uri, header};
 use jiff::{Timestamp, Unit};
+use schemars::JsonSchema;
 use tower::{Layer, Service};
 use uuid::Uuid;
 
@@ -17,8 +18,15 @@ use super::{
     Edge,
     exchange::{Call, Peer, Permitted, Reply, Request, text},
     failure::{Failure, Result},
+    openapi::{Operation, schema_of},
 };
-use crate::model::{Scope, admin::Admin as Operator};
+use crate::{
+    access::realm::Place,
+    model::{
+        Scope,
+        admin::{Admin as Operator, Need},
+    },
+};
 
 pub type Answer<E = Failure> = Pin<Box<dyn Future<Output = Result<Reply, E>> + Send>>;
 
@@ -26,15 +34,18 @@ pub type Answer<E = Failure> = Pin<Box<dyn Future<Output = Result<Reply, E>> + S
 pub type Handler<C> = Box<dyn Fn(Edge, Permitted<C>) -> Answer + Send + Sync>;
 
 /// Nobody was asked for: the caller of an open route.
-#[derive(Debug, Clone, Copy)]
-pub struct Anyone;
+#[derive(Debug, Clone)]
+pub struct Anyone {
+    /// The realm that the path or the host names, if it names one.
+    pub place: Place,
+}
 
 /// Who the caller must be, and what answers then.
 pub enum Endpoint {
     /// The IdP's side of a realm.
     Scim(Handler<Scope>),
-    /// An operator of the `master` realm.
-    Admin(Handler<Operator>),
+    /// An operator who meets the need.
+    Admin(Need, Handler<Operator>),
     Open(Handler<Anyone>),
 }
 
@@ -46,6 +57,8 @@ pub struct Route {
     pub endpoint: Endpoint,
     /// May the body be large?
     pub large: bool,
+    /// What the OpenAPI document says of it.
+    pub operation: Operation,
 }
 
 impl Route {
@@ -53,6 +66,36 @@ impl Route {
     #[must_use]
     pub fn large(self) -> Self {
         Self { large: true, ..self }
+    }
+
+    /// What the route is for, in a few words.
+    #[must_use]
+    pub fn says(self, summary: &'static str) -> Self {
+        Self { operation: Operation { summary, ..self.operation }, ..self }
+    }
+
+    /// Names and meanings of the parameters in the query.
+    #[must_use]
+    pub fn query(self, query: &'static [(&'static str, &'static str)]) -> Self {
+        Self { operation: Operation { query, ..self.operation }, ..self }
+    }
+
+    /// The body of the request is a `T`.
+    #[must_use]
+    pub fn takes<T: JsonSchema>(self) -> Self {
+        Self { operation: Operation { takes: Some(schema_of::<T>), ..self.operation }, ..self }
+    }
+
+    /// The good answer is a `T`.
+    #[must_use]
+    pub fn answers<T: JsonSchema>(self, status: u16) -> Self {
+        Self { operation: Operation { answers: Some((status, Some(schema_of::<T>))), ..self.operation }, ..self }
+    }
+
+    /// The good answer has no body.
+    #[must_use]
+    pub fn empty(self, status: u16) -> Self {
+        Self { operation: Operation { answers: Some((status, None)), ..self.operation }, ..self }
     }
 }
 
@@ -65,13 +108,13 @@ where
     Endpoint::Scim(Box::new(move |edge, call| Box::pin(handler(edge, call))))
 }
 
-/// Makes an endpoint for operators.
-pub fn admin<F, A>(handler: F) -> Endpoint
+/// Makes an endpoint for operators who meet the need: `admin(ViewUsers, users::get)`.
+pub fn admin<F, A>(need: impl Into<Need>, handler: F) -> Endpoint
 where
     F: Fn(Edge, Permitted<Operator>) -> A + Send + Sync + 'static,
     A: Future<Output = Result<Reply>> + Send + 'static,
 {
-    Endpoint::Admin(Box::new(move |edge, call| Box::pin(handler(edge, call))))
+    Endpoint::Admin(need.into(), Box::new(move |edge, call| Box::pin(handler(edge, call))))
 }
 
 /// Makes an endpoint for anyone.
@@ -84,7 +127,7 @@ where
 }
 
 pub fn route(method: Method, path: &'static str, endpoint: Endpoint) -> Route {
-    Route { method, path, endpoint, large: false }
+    Route { method, path, endpoint, large: false, operation: Operation::default() }
 }
 
 /// All routes of the public listener.
@@ -190,12 +233,12 @@ pub enum Speaks {
 
 impl Speaks {
     fn at(path: &str) -> Self {
-        if path.contains("/protocol/openid-connect/") {
-            Speaks::OAuth
-        } else if ["realms/", "scim/"].iter().any(|surface| path.trim_start_matches('/').starts_with(surface)) {
-            Speaks::Scim
-        } else {
-            Speaks::Admin
+        let mut segments = path.split('/').filter(|segment| !segment.is_empty());
+        match (segments.next(), segments.nth(1)) {
+            (Some("realms"), Some("protocol")) => Speaks::OAuth,
+            (Some("realms"), Some("sign-ins" | ".well-known")) => Speaks::Admin,
+            (Some("realms" | "scim"), _) => Speaks::Scim,
+            _ => Speaks::Admin,
         }
     }
 }
@@ -313,7 +356,7 @@ where
             Err(failure) => Box::pin(std::future::ready(Err(failure))),
             Ok(call) => match &call.route.endpoint {
                 Endpoint::Scim(_) => self.scim.call(call),
-                Endpoint::Admin(_) => self.admin.call(call),
+                Endpoint::Admin(..) => self.admin.call(call),
                 Endpoint::Open(_) => self.open.call(call),
             },
         }
@@ -327,7 +370,7 @@ pub struct Bound<C> {
 }
 
 macro_rules! foot {
-    ($($(#[$doc:meta])* $name:ident: $caller:ty => $variant:ident),* $(,)?) => {$(
+    ($($(#[$doc:meta])* $name:ident: $caller:ty => $variant:ident($($ignored:pat)?)),* $(,)?) => {$(
         $(#[$doc])*
         #[derive(Clone)]
         pub struct $name {
@@ -351,7 +394,7 @@ macro_rules! foot {
 
             fn call(&mut self, bound: Bound<$caller>) -> Self::Future {
                 match &bound.route.endpoint {
-                    Endpoint::$variant(handler) => handler(self.edge.clone(), bound.call),
+                    Endpoint::$variant($($ignored,)? handler) => handler(self.edge.clone(), bound.call),
                     // `Dispatch` sends only what belongs here; whatever else there is has no answer here.
                     _ => Box::pin(std::future::ready(Err(Failure::NoRoute))),
                 }
@@ -362,11 +405,11 @@ macro_rules! foot {
 
 foot! {
     /// The foot of the SCIM stack: calls the handler.
-    Scim: Scope => Scim,
+    Scim: Scope => Scim(),
     /// The foot of the operators' stack.
-    Admin: Operator => Admin,
+    Admin: Operator => Admin(_),
     /// The foot of the open stack.
-    Open: Anyone => Open,
+    Open: Anyone => Open(),
 }
 
 #[cfg(test)]

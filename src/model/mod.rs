@@ -4,6 +4,7 @@
 //! state. To add a noun, give it a file and its id a line below.
 
 pub mod admin;
+pub mod audit;
 pub mod document;
 pub mod group;
 pub mod listing;
@@ -13,9 +14,10 @@ pub mod role;
 pub mod token;
 pub mod user;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, ops::Deref, sync::Arc};
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -24,7 +26,7 @@ use realm::Realm;
 macro_rules! id {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {$(
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         #[serde(transparent)]
         pub struct $name(pub Uuid);
 
@@ -50,13 +52,25 @@ id! {
 }
 
 /// Who causes a change: the actor of every event and of every line in a log.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", content = "id", rename_all = "snake_case")]
 pub enum Actor {
     /// The realm's IdP, known by the SCIM token it presented.
     ScimToken(TokenId),
     /// An operator, through the admin API.
     Admin(AdminId),
+    /// The gateway itself: a first start, or work that comes by the clock.
+    System,
+}
+
+/// Who causes a change, by which request, and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cause {
+    pub actor: Actor,
+    /// `X-Request-Id`: ties log, event and answer together.
+    pub request_id: Arc<str>,
+    /// When the request came in, to the millisecond: the time of whatever it changes.
+    pub at: Timestamp,
 }
 
 /// Where a request stands and who asks: every verb on a realm's data takes one. Made by `access` alone.
@@ -64,9 +78,13 @@ pub enum Actor {
 pub struct Scope {
     /// The realm as it was when the caller was let in; its `epoch` is checked again by the store.
     pub realm: Arc<Realm>,
-    pub actor: Actor,
-    /// `X-Request-Id`: ties log, event and answer together.
-    pub request_id: Arc<str>,
-    /// When the request came in, to the millisecond: the time of whatever it changes.
-    pub at: Timestamp,
+    pub cause: Cause,
+}
+
+impl Deref for Scope {
+    type Target = Cause;
+
+    fn deref(&self) -> &Cause {
+        &self.cause
+    }
 }

@@ -1,11 +1,12 @@
 //! The sync policy: what a realm makes of what its IdP sends.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::scim::{lenient::Dialect, resource::UnknownAttributes};
 
 /// A realm's rules. Every key has a default, so an empty object is a policy.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Policy {
     pub unknown_attributes: UnknownAttributes,
@@ -20,7 +21,7 @@ pub struct Policy {
 }
 
 /// Whose the application's display name is after creation (M065, X3). SCIM always answers what the IdP sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DisplayName {
     /// Set at creation, then the user's own.
@@ -31,7 +32,7 @@ pub enum DisplayName {
 }
 
 /// State of a user whom the IdP just created (M057).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum InitialState {
     #[default]
@@ -40,7 +41,7 @@ pub enum InitialState {
 }
 
 /// What DELETE leaves behind (M053, X6).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OnDelete {
     /// 404 afterwards, the userName is free again, the last state is kept.
@@ -51,7 +52,7 @@ pub enum OnDelete {
 }
 
 /// May two groups of a realm share a `displayName`? (M082)
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum GroupNames {
     /// The second one is 409 `uniqueness`, compared without regard to case.
@@ -61,7 +62,7 @@ pub enum GroupNames {
 }
 
 /// What becomes of a member whom the realm does not know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum UnknownMembers {
     /// 400, the answer names it, nothing is applied.

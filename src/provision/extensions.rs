@@ -1,12 +1,18 @@
 //! A realm's own schema extensions: an operator brings them, the realm's resources keep to them from then on.
 
-use jiff::Timestamp;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Error, Result, realms::change};
+use super::{
+    Error, Result,
+    realms::{Changed, change},
+};
 use crate::{
-    model::realm::{MASTER, Realm},
+    model::{
+        Cause,
+        audit::Action,
+        realm::{MASTER, Realm},
+    },
     scim::{
         extension::{Extended, Extension},
         filter::comparable,
@@ -27,10 +33,11 @@ pub async fn add(
     definition: Value,
     resource_type: Extended,
     required: bool,
-    at: Timestamp,
+    cause: &Cause,
 ) -> Result<(Realm, Extension)> {
     let definition = &definition;
-    let (realm, extension) = change(store, name, at, |mut tx, mut realm| async move {
+    let action = Action::on_realm("schema.add");
+    let (realm, extension) = change(store, cause, name, action, |mut tx, mut realm| async move {
         if realm.name.as_str() == MASTER {
             return Err(Error::Conflict("the realm `master` is the operators' own: it has no SCIM schemas".into()));
         }
@@ -38,7 +45,7 @@ pub async fn add(
         let added = realm.types.added.iter().cloned().chain([extension.clone()]).collect();
         realm.types = ResourceTypes::extended(added);
         settle(&mut tx, &realm.types, &extension).await?;
-        Ok((tx, realm, extension))
+        Ok(Changed::new(tx, realm, extension))
     })
     .await?;
     // Who was writing when the schema came knew nothing of it.
@@ -49,7 +56,7 @@ pub async fn add(
         Ok(tx.commit().await?)
     };
     if let Err(error) = late.await {
-        remove(store, name, &extension.schema.id, true, at).await?;
+        remove(store, name, &extension.schema.id, true, cause).await?;
         return Err(error);
     }
     Ok((realm, extension))
@@ -57,8 +64,9 @@ pub async fn add(
 
 /// Takes a schema away. What resources hold of it stays with them as attributes which no schema knows; so that this
 /// does not happen unawares, it needs `force`.
-pub async fn remove(store: &Store, name: &str, urn: &str, force: bool, at: Timestamp) -> Result<()> {
-    change(store, name, at, |mut tx, mut realm| async move {
+pub async fn remove(store: &Store, name: &str, urn: &str, force: bool, cause: &Cause) -> Result<()> {
+    let action = Action { word: "schema.remove", target: urn };
+    change(store, cause, name, action, |mut tx, mut realm| async move {
         let (gone, kept): (Vec<_>, Vec<_>) =
             realm.types.added.iter().cloned().partition(|extension| extension.schema.id.eq_ignore_ascii_case(urn));
         let Some(extension) = gone.first() else { return Err(missing(name, urn)) };
@@ -69,7 +77,7 @@ pub async fn remove(store: &Store, name: &str, urn: &str, force: bool, at: Times
             )));
         }
         realm.types = ResourceTypes::extended(kept);
-        Ok((tx, realm, ()))
+        Ok(Changed::new(tx, realm, ()))
     })
     .await
     .map(|_| ())

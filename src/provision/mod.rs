@@ -3,6 +3,7 @@
 //! Lives here: what POST, PUT, PATCH, DELETE mean for a realm under its sync policy; what operators do to realms. Not
 //! here: HTTP, caches, SQL. A handler which changes a realm tells `access` to forget it; a verb never does.
 
+pub mod audit;
 pub mod extensions;
 pub mod groups;
 pub mod list;

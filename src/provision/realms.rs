@@ -6,14 +6,17 @@
 use super::{Error, Result};
 use crate::{
     model::{
+        Cause,
+        admin::Rights,
+        audit::Action,
         policy::{GroupNames, Policy},
         realm::{Domain, MASTER, Realm, RealmName},
         token::{PlainToken, Token},
     },
-    store::{self, Store, groups, realms, tokens, tx::RealmTx},
+    store::{self, Store, audit, groups, realms, tokens, tx::RealmTx},
 };
 use jiff::Timestamp;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// Creates a realm, with its role and without SCIM.
 pub async fn create(
@@ -21,10 +24,10 @@ pub async fn create(
     name: &str,
     display_name: Option<&str>,
     enabled: bool,
-    at: Timestamp,
+    cause: &Cause,
 ) -> Result<Realm> {
     let name = RealmName::parse(name).map_err(|e| Error::Invalid(format!("realm: {e}")))?;
-    realms::insert(store, &name, display_name, enabled, at).await.map_err(|error| match error {
+    realms::insert(store, &name, display_name, enabled, cause).await.map_err(|error| match error {
         store::error::Error::Taken(_) => Error::Exists(name.to_string()),
         error => error.into(),
     })?;
@@ -35,9 +38,11 @@ pub async fn get(store: &Store, name: &str) -> Result<Realm> {
     realms::find_by_name(store, name).await?.ok_or_else(|| Error::NotFound("Realm not found.".into()))
 }
 
-/// Realms by name; `search` is a part of it.
-pub async fn list(store: &Store, search: Option<&str>, first: i64, max: i64) -> Result<Vec<Realm>> {
-    Ok(realms::list(store, search, first, max).await?)
+/// Realms by name, as far as an operator with these rights may see them; `search` is a part of the name.
+pub async fn list(store: &Store, rights: &Rights, search: Option<&str>, first: i64, max: i64) -> Result<Vec<Realm>> {
+    let names: Vec<&str> = rights.realms.keys().map(String::as_str).collect();
+    let among = if rights.admin { None } else { Some(&names[..]) };
+    Ok(realms::list(store, search, among, first, max).await?)
 }
 
 /// Enables or disables the realm, or renames what people see of it. `None` leaves as it is; the empty
@@ -47,10 +52,10 @@ pub async fn update(
     name: &str,
     display_name: Option<String>,
     enabled: Option<bool>,
-    at: Timestamp,
+    cause: &Cause,
 ) -> Result<Realm> {
     let display_name = &display_name;
-    change(store, name, at, |tx, mut realm| async move {
+    change(store, cause, name, Action::on_realm("realm.update"), |tx, mut realm| async move {
         if enabled == Some(false) && realm.name.as_str() == MASTER {
             return Err(Error::Conflict("the realm `master` is the operators' own and stays enabled".into()));
         }
@@ -58,7 +63,7 @@ pub async fn update(
         if let Some(display_name) = display_name {
             realm.display_name = Some(display_name.clone()).filter(|name| !name.is_empty());
         }
-        Ok((tx, realm, ()))
+        Ok(Changed::new(tx, realm, ()))
     })
     .await
     .map(|(realm, ())| realm)
@@ -66,21 +71,21 @@ pub async fn update(
 
 /// Deletes the realm and all that it holds. It is closed first, and emptied in parts, so that one of millions of users
 /// needs no statement which takes minutes; cut off in between, it stays disabled, and the next call goes on.
-pub async fn delete(store: &Store, name: &str, at: Timestamp) -> Result<()> {
+pub async fn delete(store: &Store, name: &str, cause: &Cause) -> Result<()> {
     let mut tries = 1;
     loop {
-        let (realm, ()) = change(store, name, at, |mut tx, mut realm| async move {
+        let (realm, ()) = change(store, cause, name, Action::on_realm("realm.close"), |mut tx, mut realm| async move {
             if realm.name.as_str() == MASTER {
                 return Err(Error::Invalid("the realm `master` is the operators' own and cannot be deleted".into()));
             }
             (realm.enabled, realm.scim_enabled) = (false, false);
             tokens::delete_all(&mut tx).await?;
-            Ok((tx, realm, ()))
+            Ok(Changed::new(tx, realm, ()))
         })
         .await?;
         let outcome = async {
             while realms::delete_some(store.enter(realm.id, realm.epoch).await?).await? {}
-            realms::delete(store.enter(realm.id, realm.epoch).await?, realm.epoch).await
+            realms::delete(store.enter(realm.id, realm.epoch).await?, realm.epoch, cause).await
         };
         match outcome.await {
             // Another operator has changed it, or a request which was under way has still written.
@@ -95,8 +100,8 @@ pub async fn delete(store: &Store, name: &str, at: Timestamp) -> Result<()> {
 }
 
 /// Switches inbound SCIM on. The token is in this answer and nowhere else (M007).
-pub async fn enable_scim(store: &Store, name: &str, at: Timestamp) -> Result<(Realm, PlainToken)> {
-    change(store, name, at, |mut tx, mut realm| async move {
+pub async fn enable_scim(store: &Store, name: &str, cause: &Cause) -> Result<(Realm, PlainToken)> {
+    change(store, cause, name, Action::on_realm("scim.enable"), |mut tx, mut realm| async move {
         if realm.name.as_str() == MASTER {
             return Err(Error::Conflict("the realm `master` is the operators' own: it takes no SCIM".into()));
         }
@@ -106,31 +111,33 @@ pub async fn enable_scim(store: &Store, name: &str, at: Timestamp) -> Result<(Re
             )));
         }
         realm.scim_enabled = true;
-        let token = renew_token(&mut tx, at).await?;
-        Ok((tx, realm, token))
+        let token = renew_token(&mut tx, cause.at).await?;
+        let told = json!({ "token": token.prefix() });
+        Ok(Changed::new(tx, realm, token).telling(told))
     })
     .await
 }
 
 /// Makes a new token; the old one is dead when this returns (M011).
-pub async fn rotate_token(store: &Store, name: &str, at: Timestamp) -> Result<(Realm, PlainToken)> {
-    change(store, name, at, |mut tx, realm| async move {
+pub async fn rotate_token(store: &Store, name: &str, cause: &Cause) -> Result<(Realm, PlainToken)> {
+    change(store, cause, name, Action::on_realm("scim.rotate"), |mut tx, realm| async move {
         if !realm.scim_enabled {
             return Err(Error::Conflict(format!("SCIM is not enabled for realm `{name}`: enable it to get a token")));
         }
-        let token = renew_token(&mut tx, at).await?;
-        Ok((tx, realm, token))
+        let token = renew_token(&mut tx, cause.at).await?;
+        let told = json!({ "token": token.prefix() });
+        Ok(Changed::new(tx, realm, token).telling(told))
     })
     .await
 }
 
 /// Switches inbound SCIM off: every token is dead when this returns, users and groups stay (M013). Off is off, so
 /// doing it twice is no mistake.
-pub async fn disable_scim(store: &Store, name: &str, at: Timestamp) -> Result<Realm> {
-    change(store, name, at, |mut tx, mut realm| async move {
+pub async fn disable_scim(store: &Store, name: &str, cause: &Cause) -> Result<Realm> {
+    change(store, cause, name, Action::on_realm("scim.disable"), |mut tx, mut realm| async move {
         realm.scim_enabled = false;
         tokens::delete_all(&mut tx).await?;
-        Ok((tx, realm, ()))
+        Ok(Changed::new(tx, realm, ()))
     })
     .await
     .map(|(realm, ())| realm)
@@ -142,9 +149,9 @@ pub async fn tokens(store: &Store, realm: &Realm) -> Result<Vec<Token>> {
 }
 
 /// Sets some keys of the sync policy. One bad key or value, and none is set.
-pub async fn set_policy(store: &Store, name: &str, keys: Map<String, Value>, at: Timestamp) -> Result<Realm> {
+pub async fn set_policy(store: &Store, name: &str, keys: Map<String, Value>, cause: &Cause) -> Result<Realm> {
     let keys = &keys;
-    change(store, name, at, |mut tx, mut realm| async move {
+    change(store, cause, name, Action::on_realm("policy.update"), |mut tx, mut realm| async move {
         let policy = merged(&realm.policy, keys)?;
         if policy.group_names != realm.policy.group_names {
             let unique = policy.group_names == GroupNames::Unique;
@@ -158,7 +165,7 @@ pub async fn set_policy(store: &Store, name: &str, keys: Map<String, Value>, at:
             })?;
         }
         realm.policy = policy;
-        Ok((tx, realm, ()))
+        Ok(Changed::new(tx, realm, ()))
     })
     .await
     .map(|(realm, ())| realm)
@@ -169,51 +176,82 @@ pub async fn domains(store: &Store, realm: &Realm) -> Result<Vec<String>> {
 }
 
 /// Gives the realm a custom domain. A domain belongs to one realm only.
-pub async fn add_domain(store: &Store, name: &str, domain: &str, at: Timestamp) -> Result<Domain> {
+pub async fn add_domain(store: &Store, name: &str, domain: &str, cause: &Cause) -> Result<Domain> {
     let domain = Domain::parse(domain).map_err(|e| Error::Invalid(e.to_string()))?;
     let new = &domain;
-    change(store, name, at, |mut tx, realm| async move {
+    let action = Action { word: "domain.add", target: domain.as_str() };
+    change(store, cause, name, action, |mut tx, realm| async move {
         if realm.name.as_str() == MASTER {
             return Err(Error::Conflict("the realm `master` is served on the platform's host alone".into()));
         }
-        realms::add_domain(&mut tx, new, at).await.map_err(|error| match error {
+        realms::add_domain(&mut tx, new, cause.at).await.map_err(|error| match error {
             store::error::Error::Taken(_) => Error::Conflict("this domain belongs to a realm already".into()),
             error => error.into(),
         })?;
-        Ok((tx, realm, ()))
+        Ok(Changed::new(tx, realm, ()).telling(json!({})))
     })
     .await?;
     Ok(domain)
 }
 
-pub async fn remove_domain(store: &Store, name: &str, domain: &str, at: Timestamp) -> Result<()> {
+pub async fn remove_domain(store: &Store, name: &str, domain: &str, cause: &Cause) -> Result<()> {
     let missing = || Error::NotFound(format!("the realm `{name}` has no domain `{domain}`"));
     let (parsed, missing) = (&Domain::parse(domain).map_err(|_| missing())?, &missing);
-    change(store, name, at, |mut tx, realm| async move {
+    let action = Action { word: "domain.remove", target: parsed.as_str() };
+    change(store, cause, name, action, |mut tx, realm| async move {
         let removed = realms::remove_domain(&mut tx, parsed.as_str()).await?;
-        if removed { Ok((tx, realm, ())) } else { Err(missing()) }
+        if removed { Ok(Changed::new(tx, realm, ()).telling(json!({}))) } else { Err(missing()) }
     })
     .await
     .map(|_| ())
 }
 
-/// The one way in which a realm changes: from its newest epoch to the next. Who loses the race reads it again.
+/// A realm as it is to be, in the transaction which makes it so.
+pub(super) struct Changed<T> {
+    tx: RealmTx,
+    realm: Realm,
+    made: T,
+    told: Option<Value>,
+}
+
+impl<T> Changed<T> {
+    pub(super) fn new(tx: RealmTx, realm: Realm, made: T) -> Self {
+        Self { tx, realm, made, told: None }
+    }
+
+    /// What the audit log is to say of it beside what differs in the realm itself: an object, without secrets.
+    pub(super) fn telling(self, told: Value) -> Self {
+        Self { told: Some(told), ..self }
+    }
+}
+
+/// The one way in which a realm changes: from its newest epoch to the next, with an entry in the audit log if anything
+/// is different then. Who loses the race reads it again.
 pub(super) async fn change<T, F>(
     store: &Store,
+    cause: &Cause,
     name: &str,
-    at: Timestamp,
+    action: Action<'_>,
     body: impl Fn(RealmTx, Realm) -> F,
 ) -> Result<(Realm, T)>
 where
-    F: Future<Output = Result<(RealmTx, Realm, T)>>,
+    F: Future<Output = Result<Changed<T>>>,
 {
     let mut tries = 1;
     loop {
-        let realm = get(store, name).await?;
-        let tx = store.enter(realm.id, realm.epoch).await?;
+        let before = get(store, name).await?;
+        let tx = store.enter(before.id, before.epoch).await?;
         let outcome = async {
-            let (mut tx, mut realm, made) = body(tx, realm).await?;
-            realm.epoch = realms::update(&mut tx, &realm, at).await?;
+            let Changed { mut tx, mut realm, made, told } = body(tx, before.clone()).await?;
+            realm.epoch = realms::update(&mut tx, &realm, cause.at).await?;
+            let (old, mut new) = difference(&before, &realm);
+            let is_told = told.is_some();
+            if let Some(Value::Object(told)) = told {
+                new.extend(told);
+            }
+            if is_told || !new.is_empty() {
+                audit::append(&mut tx, cause, action, Some(&Value::Object(old)), Some(&Value::Object(new))).await?;
+            }
             tx.commit().await?;
             Ok((realm, made))
         };
@@ -222,6 +260,22 @@ where
             outcome => return outcome,
         }
     }
+}
+
+/// What the audit log shows of a realm, as far as it differs: as it was, and as it is now.
+fn difference(before: &Realm, after: &Realm) -> (Map<String, Value>, Map<String, Value>) {
+    let shown = |realm: &Realm| {
+        let schemas: Vec<&str> = realm.types.added.iter().map(|extension| extension.schema.id.as_str()).collect();
+        let shown = json!({
+            "display_name": realm.display_name, "enabled": realm.enabled, "scim_enabled": realm.scim_enabled,
+            "policy": realm.policy, "schemas": schemas,
+        });
+        if let Value::Object(map) = shown { map } else { Map::new() }
+    };
+    let (mut before, mut after) = (shown(before), shown(after));
+    after.retain(|key, value| before.get(key) != Some(value));
+    before.retain(|key, _| after.contains_key(key));
+    (before, after)
 }
 
 async fn renew_token(tx: &mut RealmTx, at: Timestamp) -> Result<PlainToken> {

@@ -14,7 +14,7 @@ use serde_json::{Map, Number, Value};
 use super::schema::{Attribute, Kind};
 
 /// How much of an IdP's habits against the RFC is accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Dialect {
     #[default]

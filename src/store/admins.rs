@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{Store, error::Result};
 use crate::model::{
     AdminId,
-    admin::{Admin, PasswordHash},
+    admin::{Admin, PasswordHash, Rights},
 };
 
 const FIND: &str = "SELECT id, username, enabled FROM admins WHERE id = $1";
@@ -70,5 +70,10 @@ pub async fn list_keys(store: &Store, at: Timestamp) -> Result<Vec<SigningKey>> 
 }
 
 fn admin_from(row: &Row) -> Result<Admin> {
-    Ok(Admin { id: AdminId(row.try_get("id")?), username: row.try_get("username")?, enabled: row.try_get("enabled")? })
+    Ok(Admin {
+        id: AdminId(row.try_get("id")?),
+        username: row.try_get("username")?,
+        enabled: row.try_get("enabled")?,
+        rights: Rights::everything(),
+    })
 }

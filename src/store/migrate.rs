@@ -20,6 +20,7 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (8, "extensions", include_str!("migrations/0008_extensions.sql")),
     (9, "pending_members", include_str!("migrations/0009_pending_members.sql")),
     (10, "sort_keys", include_str!("migrations/0010_sort_keys.sql")),
+    (11, "audit_log", include_str!("migrations/0011_audit_log.sql")),
 ];
 
 /// Held by the node which migrates, for as long as its transaction lasts.
@@ -71,12 +72,10 @@ pub async fn run(config: &Config) -> Result<usize, Error> {
     ))
     .await?;
     let applied = tx.query("SELECT number, checksum FROM migrations ORDER BY number", &[]).await?;
-    let known = MIGRATIONS.len();
+    let known = MIGRATIONS.last().map_or(0, |(number, ..)| *number);
     let mut count = 0;
-    if let Some(newest) = applied.last().map(|row| row.get::<_, i32>(0))
-        && usize::try_from(newest).is_ok_and(|newest| newest > known)
-    {
-        return Err(Error::Newer { found: newest, known: i32::try_from(known).unwrap_or(i32::MAX) });
+    if let Some(found) = applied.last().map(|row| row.get::<_, i32>(0)).filter(|found| *found > known) {
+        return Err(Error::Newer { found, known });
     }
     for (number, name, sql) in MIGRATIONS {
         let checksum = checksum(sql);

@@ -7,6 +7,7 @@
 //! **Invariant:** `$1` of every statement in a realm is the realm, bound by [`RealmTx`] and by nobody else.
 
 pub mod admins;
+pub mod audit;
 pub mod embedded;
 pub mod error;
 pub mod extensions;

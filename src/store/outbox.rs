@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use tokio_postgres::types::Json;
 
-use crate::model::{Actor, Scope};
+use crate::model::{Actor, Cause};
 
 /// Who changes, by which request, and when: the parameters which every writing statement has in common.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub struct Origin<'a> {
 }
 
 impl<'a> Origin<'a> {
-    pub fn of(scope: &'a Scope) -> Self {
-        Self { actor: Json(&scope.actor), request_id: &scope.request_id, at: scope.at }
+    pub fn of(cause: &'a Cause) -> Self {
+        Self { actor: Json(&cause.actor), request_id: &cause.request_id, at: cause.at }
     }
 }

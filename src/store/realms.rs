@@ -1,6 +1,7 @@
 //! Realms and their domains: the register of tenants, outside of row-level security.
 
 use jiff::Timestamp;
+use serde_json::json;
 use tokio_postgres::{Row, types::Json};
 use uuid::Uuid;
 
@@ -11,7 +12,7 @@ use super::{
     tx::RealmTx,
 };
 use crate::model::{
-    RealmId,
+    Cause, RealmId,
     policy::Policy,
     realm::{CursorKey, Domain, Realm, RealmName},
     role::SCIM_MANAGED,
@@ -23,7 +24,9 @@ const FIND_BY_NAME: &str = "SELECT r.* FROM realms r WHERE r.name = $1";
 const FIND_BY_DOMAIN: &str = "SELECT r.* FROM realm_domains d JOIN realms r ON r.id = d.realm_id WHERE d.domain = $1";
 
 const LIST: &str = "
-    SELECT r.* FROM realms r WHERE $1::text IS NULL OR strpos(r.name, $1) > 0 ORDER BY r.name OFFSET $2 LIMIT $3";
+    SELECT r.* FROM realms r
+     WHERE ($1::text IS NULL OR strpos(r.name, $1) > 0) AND ($4::text[] IS NULL OR r.name = ANY ($4))
+     ORDER BY r.name OFFSET $2 LIMIT $3";
 
 /// Raises the epoch: every verdict made before is worth nothing once this commits, on every node. The others are told,
 /// so that they learn it before they ask.
@@ -69,8 +72,18 @@ const LOCK: &str = "SELECT FROM realms WHERE id = $1 FOR UPDATE";
 
 /// The rest of what the realm holds goes with its row.
 const DELETE: &str = "
-    WITH gone AS (DELETE FROM realms WHERE id = $1 AND epoch = $2 RETURNING id)
+    WITH gone AS (DELETE FROM realms WHERE id = $1 AND epoch = $2 RETURNING id, name),
+    noted AS (
+        INSERT INTO audit_log (id, realm_id, actor, request_id, action, target, created_at)
+        SELECT $4, id, $5, $6, 'realm.delete', name, $7 FROM gone)
     SELECT pg_notify($3, id::text) FROM gone";
+
+/// Makes a realm by the function of `0003_roles.sql`.
+const INSERT: &str = "
+    WITH noted AS (
+        INSERT INTO audit_log (id, realm_id, actor, request_id, action, target, after, created_at)
+        VALUES ($8, $1, $9, $10, 'realm.create', $2, $11, $5))
+    SELECT found_realm($1, $2, $3, $4, $5, $6, $7)";
 
 /// Creates a realm with the role `scim-managed`, at epoch 1 and without SCIM.
 pub async fn insert(
@@ -78,11 +91,28 @@ pub async fn insert(
     name: &RealmName,
     display_name: Option<&str>,
     enabled: bool,
-    at: Timestamp,
+    cause: &Cause,
 ) -> Result<()> {
-    let sql = "SELECT found_realm($1, $2, $3, $4, $5, $6, $7)";
-    let (id, role) = (Uuid::now_v7(), Uuid::now_v7());
-    store.query(sql, &[&id, &name.as_str(), &display_name, &enabled, &at, &role, &SCIM_MANAGED]).await?;
+    let (id, role, entry) = (Uuid::now_v7(), Uuid::now_v7(), Uuid::now_v7());
+    let after = Json(json!({ "display_name": display_name, "enabled": enabled }));
+    store
+        .query(
+            INSERT,
+            &[
+                &id,
+                &name.as_str(),
+                &display_name,
+                &enabled,
+                &cause.at,
+                &role,
+                &SCIM_MANAGED,
+                &entry,
+                &Json(&cause.actor),
+                &&*cause.request_id,
+                &after,
+            ],
+        )
+        .await?;
     Ok(())
 }
 
@@ -95,9 +125,15 @@ pub async fn find_by_domain(store: &Store, domain: &str) -> Result<Option<Realm>
     store.query(FIND_BY_DOMAIN, &[&domain]).await?.first().map(realm_from).transpose()
 }
 
-/// Realms by name, `limit` of them after the first `offset`; `search` is part of the name.
-pub async fn list(store: &Store, search: Option<&str>, offset: i64, limit: i64) -> Result<Vec<Realm>> {
-    store.query(LIST, &[&search, &offset, &limit]).await?.iter().map(realm_from).collect()
+/// Realms by name, `limit` of them after the first `offset`; `search` is part of the name, which is one of `among`.
+pub async fn list(
+    store: &Store,
+    search: Option<&str>,
+    among: Option<&[&str]>,
+    offset: i64,
+    limit: i64,
+) -> Result<Vec<Realm>> {
+    store.query(LIST, &[&search, &offset, &limit, &among]).await?.iter().map(realm_from).collect()
 }
 
 /// Writes what may change of a realm and raises its epoch; [`Error::Stale`] if somebody else was quicker.
@@ -140,9 +176,10 @@ pub async fn delete_some(mut tx: RealmTx) -> Result<bool> {
 }
 
 /// Deletes the realm and what is left in it, and tells the other nodes; [`Error::Stale`] if it has changed.
-pub async fn delete(mut tx: RealmTx, epoch: i64) -> Result<()> {
+pub async fn delete(mut tx: RealmTx, epoch: i64, cause: &Cause) -> Result<()> {
     hold(&mut tx).await?;
-    let rows = tx.finish(DELETE, &[&epoch, &CHANNEL]).await?;
+    let (entry, actor) = (Uuid::now_v7(), Json(&cause.actor));
+    let rows = tx.finish(DELETE, &[&epoch, &CHANNEL, &entry, &actor, &&*cause.request_id, &cause.at]).await?;
     if rows.is_empty() { Err(Error::Stale) } else { Ok(()) }
 }
 

@@ -157,7 +157,7 @@ async fn a_deleted_realm_is_gone_with_all_it_holds() {
     let id: uuid::Uuid = id.get(0);
     let tables = "SELECT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
                    WHERE a.attname = 'realm_id' AND c.relkind IN ('r', 'p') AND NOT c.relispartition
-                     AND c.relnamespace = 'realmgate'::regnamespace";
+                     AND c.relnamespace = 'realmgate'::regnamespace AND c.relname <> 'audit_log'";
     let tables: Vec<String> = sql.query(tables, &[]).await.expect("the catalog").iter().map(|row| row.get(0)).collect();
     let mut filled = Vec::new();
     for (when, empty) in [("before", false), ("after", true)] {
@@ -333,4 +333,62 @@ async fn the_request_id_of_a_client_comes_back_and_a_bad_one_does_not() {
         assert!(!own.header("x-request-id").is_empty() && own.header("x-request-id") != bad, "{bad}");
     }
     let _: Value = reply.json();
+}
+
+#[tokio::test]
+async fn every_change_is_in_the_audit_log_with_who_and_what_and_no_secret() {
+    let realm = World::realm().await;
+    let rotated = realm.admin.header("X-Request-Id", "rotation-1").post("/scim/rotate", json!({})).await;
+    realm.policy("group_names", "any").await;
+    let log = realm.admin.get("/audit-log").await;
+    assert_eq!(log.status, 200, "{log}");
+    assert!(!String::from_utf8_lossy(&log.bytes).contains(&rotated.text_at("token")));
+    let log = log.json();
+    let words: Vec<&str> = log.as_array().expect("a list").iter().map(|e| e["action"].as_str().unwrap()).collect();
+    assert_eq!(words, ["policy.update", "scim.rotate", "scim.enable", "realm.create"]);
+    let (policy, rotation) = (&log[0], &log[1]);
+    assert_eq!(policy["before"]["policy"]["group_names"], "unique");
+    assert_eq!(policy["after"]["policy"]["group_names"], "any");
+    assert_eq!((&policy["username"], &policy["realm"]), (&json!(ADMIN.0), &json!(realm.name)));
+    assert_eq!(rotation["request_id"], "rotation-1");
+    let rotation = rotation["id"].as_str().unwrap();
+    let older = realm.admin.get(&format!("/audit-log?before={rotation}&action=scim.&limit=1")).await;
+    assert_eq!(older.json()[0]["action"], "scim.enable");
+}
+
+#[tokio::test]
+async fn the_audit_log_outlives_its_realm_and_nobody_can_write_it_anew() {
+    let realm = World::realm().await;
+    let root = realm.admin.at_root();
+    assert_eq!(root.delete(&format!("/admin/realms/{}", realm.name)).await.status, 204);
+    let log = root.get("/admin/audit-log?action=realm.delete&limit=1000").await.json();
+    assert!(log.as_array().expect("a list").iter().any(|entry| entry["target"] == realm.name), "{log}");
+    let gateway = World::shared().as_the_gateway().await;
+    for sql in ["DELETE FROM audit_log", "UPDATE audit_log SET action = 'nothing'"] {
+        assert!(gateway.execute(sql, &[]).await.is_err(), "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn the_openapi_document_tells_of_every_route_and_of_no_other() {
+    let world = World::shared();
+    assert_eq!(world.stranger().get("/admin/openapi.json").await.status, 401);
+    let document = world.admin().await.get("/admin/openapi.json").await.json();
+    assert_eq!(document["openapi"], "3.1.0");
+    for (path, operations) in document["paths"].as_object().expect("paths") {
+        let real = path.replace("{realm}", "nobody").replace(['{', '}'], "");
+        for (method, operation) in operations.as_object().expect("operations") {
+            let method = http::Method::from_bytes(method.to_uppercase().as_bytes()).expect("a method");
+            let reply = world.stranger().send(method.clone(), &real, bytes::Bytes::new()).await.expect("an answer");
+            assert_eq!(reply.status, 401, "{method} {path}: {reply}");
+            assert!(operation["summary"].as_str().is_some_and(|s| !s.is_empty()), "{method} {path} says nothing");
+            assert!(operation["responses"].as_object().is_some_and(|r| r.len() == 1), "{method} {path}");
+        }
+    }
+    let text = document.to_string();
+    for (at, _) in text.match_indices("\"#/components/schemas/") {
+        let name = &text[at + "\"#/components/schemas/".len()..];
+        let name = &name[..name.find('"').expect("it ends")];
+        assert!(document["components"]["schemas"][name].is_object(), "`{name}` is described");
+    }
 }

@@ -29,7 +29,10 @@ use self::{
     keys::Keys,
 };
 use crate::{
-    model::{AdminId, admin::Admin},
+    model::{
+        AdminId,
+        admin::{Admin, Rights},
+    },
     store::{self, Store, admins},
 };
 
@@ -240,7 +243,7 @@ pub async fn bootstrap(
         .filter(|password| (1..=password::MAX_LENGTH).contains(&password.len()))
         .map(password::hash)
         .ok_or(BootstrapError::Password)?;
-    let admin = Admin { id: AdminId(Uuid::now_v7()), username, enabled: true };
+    let admin = Admin { id: AdminId(Uuid::now_v7()), username, enabled: true, rights: Rights::everything() };
     let is_first = admins::found(store, &admin, &key, &hash, Timestamp::now()).await?;
     Ok(is_first.then_some(Bootstrapped { username: admin.username, generated_password }))
 }

@@ -1,8 +1,8 @@
 //! Custom domains of a realm.
 
 use http::StatusCode;
-use serde::Deserialize;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::realms::body;
 use crate::{
@@ -15,9 +15,12 @@ use crate::{
     provision::realms,
 };
 
-#[derive(Debug, Deserialize)]
+/// A custom domain.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Written {
+#[schemars(rename = "Domain")]
+pub(super) struct Written {
+    /// A host name, without scheme, port and path.
     domain: String,
 }
 
@@ -28,13 +31,13 @@ pub async fn list(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
 
 pub async fn add(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
     let written: Written = body(&call)?;
-    let domain = realms::add_domain(&edge.store, call.param("realm"), &written.domain, call.at).await?;
+    let domain = realms::add_domain(&edge.store, call.param("realm"), &written.domain, &call.cause()).await?;
     edge.access.forget();
-    Ok(answer(StatusCode::CREATED, &json!({ "domain": domain })))
+    Ok(answer(StatusCode::CREATED, &Written { domain: domain.as_str().to_owned() }))
 }
 
 pub async fn remove(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
-    realms::remove_domain(&edge.store, call.param("realm"), call.param("domain"), call.at).await?;
+    realms::remove_domain(&edge.store, call.param("realm"), call.param("domain"), &call.cause()).await?;
     edge.access.forget();
     Ok(empty(StatusCode::NO_CONTENT))
 }

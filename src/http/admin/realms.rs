@@ -1,6 +1,7 @@
 //! Realms, in Keycloak's representation.
 
 use http::{StatusCode, header};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
@@ -18,9 +19,10 @@ use crate::{
 const ALL: i64 = 1_000_000;
 
 /// Keycloak's RealmRepresentation, as far as there is something behind it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Representation<'a> {
+#[schemars(rename = "RealmRepresentation")]
+pub(super) struct Representation<'a> {
     id: String,
     realm: &'a str,
     enabled: bool,
@@ -32,9 +34,10 @@ struct Representation<'a> {
 }
 
 /// What a client may write; fields of Keycloak's that mean nothing here are passed over, as Keycloak does.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Written {
+#[schemars(rename = "RealmWritten")]
+pub(super) struct Written {
     realm: Option<String>,
     /// The empty text takes it away.
     display_name: Option<String>,
@@ -48,7 +51,7 @@ pub async fn list(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
         Some(_) => Err(Failure::Invalid(format!("`{name}` is a number from 0 on"))),
     };
     let (first, max) = (number("first", 0)?, number("max", ALL)?);
-    let found = realms::list(&edge.store, call.query("search"), first, max).await?;
+    let found = realms::list(&edge.store, &call.caller().rights, call.query("search"), first, max).await?;
     let representations: Vec<_> = found.iter().map(representation).collect();
     Ok(json(StatusCode::OK, &representations))
 }
@@ -58,7 +61,7 @@ pub async fn create(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
     let name = written.realm.ok_or_else(|| Failure::Invalid("`realm` is needed: the name of the new realm".into()))?;
     let (display_name, enabled) =
         (written.display_name.filter(|name| !name.is_empty()), written.enabled.unwrap_or(true));
-    let realm = realms::create(&edge.store, &name, display_name.as_deref(), enabled, call.at).await?;
+    let realm = realms::create(&edge.store, &name, display_name.as_deref(), enabled, &call.cause()).await?;
     edge.access.forget();
     let location = format!("{}/admin/realms/{}", call.base_url, realm.name);
     Ok(with_header(empty(StatusCode::CREATED), header::LOCATION, &location))
@@ -75,13 +78,13 @@ pub async fn update(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
     if written.realm.as_deref().is_some_and(|realm| realm != name) {
         return Err(Failure::Invalid("a realm cannot be renamed: its name is in the URLs which IdPs keep".into()));
     }
-    realms::update(&edge.store, name, written.display_name, written.enabled, call.at).await?;
+    realms::update(&edge.store, name, written.display_name, written.enabled, &call.cause()).await?;
     edge.access.forget();
     Ok(empty(StatusCode::NO_CONTENT))
 }
 
 pub async fn delete(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
-    let deleted = realms::delete(&edge.store, call.param("realm"), call.at).await;
+    let deleted = realms::delete(&edge.store, call.param("realm"), &call.cause()).await;
     // Cut off halfway, it is closed all the same.
     edge.access.forget();
     deleted?;

@@ -33,8 +33,8 @@ pub async fn add(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
         Some(_) => return Err(Failure::Invalid("`resourceType` is `User` or `Group`".into())),
     };
     let (definition, required) = (call.json()?, flag(&call, "required")?);
-    let name = call.param("realm");
-    let (_, extension) = extensions::add(&edge.store, name, definition, resource_type, required, call.at).await?;
+    let (name, cause) = (call.param("realm"), call.cause());
+    let (_, extension) = extensions::add(&edge.store, name, definition, resource_type, required, &cause).await?;
     edge.access.forget();
     Ok(answer(StatusCode::CREATED, &shown(&extension)))
 }
@@ -42,7 +42,7 @@ pub async fn add(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
 /// `?force=true` where resources hold values of the extension.
 pub async fn remove(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
     let force = flag(&call, "force")?;
-    extensions::remove(&edge.store, call.param("realm"), call.param("urn"), force, call.at).await?;
+    extensions::remove(&edge.store, call.param("realm"), call.param("urn"), force, &call.cause()).await?;
     edge.access.forget();
     Ok(empty(StatusCode::NO_CONTENT))
 }

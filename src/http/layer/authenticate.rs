@@ -19,7 +19,7 @@ use crate::{
         Edge,
         exchange::{Ask, Body, Call, Permitted, Reply, authorization, pairs},
         failure::Failure,
-        route::{self, Answer, Anyone, Bound},
+        route::{self, Answer, Anyone, Bound, Endpoint},
     },
     model::{Scope, admin::Admin},
     telemetry::{self, Authentication},
@@ -49,7 +49,7 @@ layers! {
     scim_client: ScimClient,
     /// `Call` -> `Bound<Admin>`: an operator.
     operator: Operator,
-    /// `Call` -> `Bound<Anyone>`: whoever it is.
+    /// `InRealm<Call>` -> `Bound<Anyone>`: whoever it is.
     anyone: AnyoneAtAll,
 }
 
@@ -120,6 +120,11 @@ where
                 Refusal::WrongCredentials | Refusal::InvalidGrant(_) => Failure::NotAnOperator("HTTP 401 Unauthorized"),
                 Refusal::Unavailable(error) => error.into(),
             })?;
+            if let Endpoint::Admin(need, _) = &call.route.endpoint
+                && !caller.rights.meet(*need, call.realm())
+            {
+                return Err(Failure::Forbidden);
+            }
             let base_url = edge.settings.public_url.clone();
             let ask = Arc::new(read(&mut call, &edge, base_url).await?);
             inner.call(Bound { route: call.route, call: Permitted { caller, ask } }).await
@@ -127,7 +132,7 @@ where
     }
 }
 
-impl<S> Service<Call> for AnyoneAtAll<S>
+impl<S> Service<InRealm<Call>> for AnyoneAtAll<S>
 where
     S: Service<Bound<Anyone>, Response = Reply, Error = Failure, Future = Answer> + Clone + Send + 'static,
 {
@@ -139,12 +144,12 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, mut call: Call) -> Self::Future {
+    fn call(&mut self, InRealm { place, request: mut call }: InRealm<Call>) -> Self::Future {
         let (edge, mut inner) = (self.edge.clone(), self.inner.clone());
         Box::pin(async move {
             let base_url = edge.settings.public_url.clone();
             let ask = Arc::new(read(&mut call, &edge, base_url).await?);
-            inner.call(Bound { route: call.route, call: Permitted { caller: Anyone, ask } }).await
+            inner.call(Bound { route: call.route, call: Permitted { caller: Anyone { place }, ask } }).await
         })
     }
 }
@@ -174,6 +179,7 @@ async fn read(call: &mut Call, edge: &Edge, base_url: String) -> Result<Ask, Fai
         headers: call.headers.clone(),
         body: collected(body, limit, edge.settings.body_timeout).await?,
         at: call.at,
+        request_id: call.request_id.clone(),
         base_url,
     })
 }

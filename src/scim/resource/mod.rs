@@ -44,7 +44,7 @@ pub struct Admission {
 }
 
 /// What becomes of an attribute that no schema knows (M045, M066, X2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum UnknownAttributes {
     /// Stored and answered as it came.
