@@ -5,6 +5,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
@@ -38,7 +39,7 @@ use crate::{
         realm::{MASTER, Realm},
         token::PlainToken,
     },
-    provision::{self, realms},
+    provision::{self, realms, tokens},
     scim::list::PageSizes,
     store::{self, Store, embedded::Embedded, migrate},
     telemetry,
@@ -77,6 +78,7 @@ pub async fn run(config: Config, ready_file: Option<PathBuf>) -> Result<()> {
     let edge = Edge { store: store.clone(), access, operators, walks: Walks::new(), settings };
     let ops = Ops { store: store.clone(), bus, phase: phase.clone(), metrics: Arc::new(metrics.clone()) };
     tokio::spawn(upkeep(metrics));
+    tokio::spawn(watch_tokens(store.clone()));
     let serving = serve(&config, edge, ops, public, management, phase);
 
     if let Some(file) = ready_file {
@@ -180,8 +182,8 @@ async fn first_start(store: &Store, config: &Config, embedded: bool) -> Result<O
     // The operator comes last: a start that is cut off before is a first start again.
     let demo = if embedded && operator::is_missing(store).await? {
         made(realms::create(store, DEMO, Some("Demo"), true, &cause).await)?;
-        realms::disable_scim(store, DEMO, &cause).await?;
-        Some(realms::enable_scim(store, DEMO, &cause).await?)
+        tokens::disable(store, DEMO, &cause).await?;
+        Some(tokens::enable(store, DEMO, None, &cause).await?)
     } else {
         None
     };
@@ -245,6 +247,17 @@ async fn upkeep(metrics: PrometheusHandle) {
     loop {
         due.tick().await;
         metrics.run_upkeep();
+    }
+}
+
+/// Looks every minute which tokens end soon.
+async fn watch_tokens(store: Store) {
+    let mut due = tokio::time::interval(Duration::from_secs(60));
+    loop {
+        due.tick().await;
+        if let Err(error) = tokens::warn_of_expiry(&store, Timestamp::now()).await {
+            info!(%error, "tokens which end soon were not looked for");
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::{
     Exit, Failure,
@@ -10,16 +11,28 @@ use super::{
     output::{Report, Table, confirm, printable},
     realm,
 };
-use crate::model::realm::RealmName;
+use crate::model::{realm::RealmName, span::Span};
 
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Switch SCIM on and make a token
-    Enable(Target),
-    /// Replace the token; the old one ends at once
+    Enable {
+        #[command(flatten)]
+        target: Target,
+        /// How long the token works, such as 90d
+        #[arg(long, value_name = "TIME")]
+        expires_in: Option<Span>,
+    },
+    /// Replace the token; the old one ends at once, unless an overlap is given
     Rotate {
         #[command(flatten)]
         target: Target,
+        /// How long the old token goes on to work, such as 24h
+        #[arg(long, value_name = "TIME")]
+        overlap: Option<Span>,
+        /// How long the new token works, such as 90d
+        #[arg(long, value_name = "TIME")]
+        expires_in: Option<Span>,
         /// Do not ask
         #[arg(long, short)]
         yes: bool,
@@ -28,6 +41,13 @@ pub enum Verb {
     Disable(Target),
     /// Show base URL and tokens
     Status(Target),
+    /// End one token at once
+    Revoke {
+        #[command(flatten)]
+        target: Target,
+        /// Its id, as `scim status` shows it
+        token: Uuid,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -46,30 +66,41 @@ pub(super) struct Access {
 
 pub async fn run(verb: Verb, client: &Client) -> Result<Report, Failure> {
     match verb {
-        Verb::Enable(Target { realm }) => enable(client, &realm).await,
-        Verb::Rotate { target: Target { realm }, yes } => rotate(client, &realm, yes).await,
+        Verb::Enable { target: Target { realm }, expires_in } => enable(client, &realm, expires_in).await,
+        Verb::Rotate { target: Target { realm }, overlap, expires_in, yes } => {
+            rotate(client, &realm, json!({ "overlap": overlap, "expires_in": expires_in }), overlap.is_some() || yes)
+                .await
+        }
+        Verb::Revoke { target: Target { realm }, token } => revoke(client, &realm, token).await,
         Verb::Disable(Target { realm }) => disable(client, &realm).await,
         Verb::Status(Target { realm }) => status(client, &realm).await,
     }
 }
 
-async fn enable(client: &Client, realm: &RealmName) -> Result<Report, Failure> {
-    let answer = client.post(&path(realm, "/enable"), &json!({})).await.map_err(|e| {
+async fn enable(client: &Client, realm: &RealmName, expires_in: Option<Span>) -> Result<Report, Failure> {
+    let answer = client.post(&path(realm, "/enable"), &json!({ "expires_in": expires_in })).await.map_err(|e| {
         let hint = || format!("when it is enabled already, `realmgate scim rotate {realm}` makes a new token");
         realm::missing(e, realm).hint_on(Exit::Conflict, hint)
     })?;
     reveal(&decode(answer)?)
 }
 
-async fn rotate(client: &Client, realm: &RealmName, yes: bool) -> Result<Report, Failure> {
-    if !yes {
+/// Nobody is locked out where the old token goes on to work, so there is nothing to ask.
+async fn rotate(client: &Client, realm: &RealmName, rotation: Value, sure: bool) -> Result<Report, Failure> {
+    if !sure {
         confirm(&format!("The IdP of realm `{realm}` is locked out until it has the new token. Rotate?"))?;
     }
-    let answer = client.post(&path(realm, "/rotate"), &json!({})).await.map_err(|e| {
+    let answer = client.post(&path(realm, "/rotate"), &rotation).await.map_err(|e| {
         let hint = || format!("when it is not enabled, `realmgate scim enable {realm}` makes the first token");
         realm::missing(e, realm).hint_on(Exit::Conflict, hint)
     })?;
     reveal(&decode(answer)?)
+}
+
+async fn revoke(client: &Client, realm: &RealmName, token: Uuid) -> Result<Report, Failure> {
+    client.delete(&path(realm, &format!("/tokens/{token}"))).await?;
+    let text = format!("The token {token} of realm `{realm}` is refused from now on.");
+    Ok(Report { json: json!({ "realm": realm, "token": token, "revoked": true }), text })
 }
 
 async fn disable(client: &Client, realm: &RealmName) -> Result<Report, Failure> {
@@ -85,13 +116,17 @@ async fn status(client: &Client, realm: &RealmName) -> Result<Report, Failure> {
         ("enabled", &status["enabled"]),
         ("base URL", &status["base_url"]),
     ]);
-    let mut tokens = Table::new(["TOKEN", "CREATED", "EXPIRES", "LAST USED"]);
+    let mut tokens = Table::new(["TOKEN", "ID", "CREATED", "EXPIRES", "LAST USED"]);
     let rows = status["tokens"].as_array().map_or(&[][..], Vec::as_slice);
     for token in rows {
         let begin = Value::from(format!("{}…", token["prefix"].as_str().unwrap_or_default()));
-        tokens.row([&begin, &token["created_at"], &token["expires_at"], &token["last_used_at"]]);
+        tokens.row([&begin, &token["id"], &token["created_at"], &token["expires_at"], &token["last_used_at"]]);
     }
-    let text = if rows.is_empty() { facts.to_string() } else { format!("{facts}\n{tokens}") };
+    let mut text = if rows.is_empty() { facts.to_string() } else { format!("{facts}\n{tokens}") };
+    for warning in status["warnings"].as_array().map_or(&[][..], Vec::as_slice) {
+        let detail = printable(warning["detail"].as_str().unwrap_or_default());
+        text = format!("{text}\nwarning: {detail}");
+    }
     Ok(Report { json: status, text })
 }
 

@@ -11,6 +11,7 @@ pub mod listing;
 pub mod policy;
 pub mod realm;
 pub mod role;
+pub mod span;
 pub mod token;
 pub mod user;
 

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use aws_lc_rs::{digest, rand};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::TokenId;
 
@@ -29,6 +29,61 @@ pub struct Token {
     pub created_at: Timestamp,
     pub expires_at: Option<Timestamp>,
     pub last_used_at: Option<Timestamp>,
+}
+
+/// What an operator should know of a realm's tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Warning {
+    /// The last token has ended: the IdP is refused.
+    Expired { at: Timestamp },
+    /// The last token ends within thirty days.
+    Expires { at: Timestamp },
+    /// The newest token has not been used, while an older one still works: the IdP has not got it yet (M012).
+    NotSwitched { old_ends_at: Option<Timestamp> },
+}
+
+impl Warning {
+    /// Of all that is to be told about the tokens of a realm at `now`.
+    pub fn of(tokens: &[Token], now: Timestamp) -> Vec<Self> {
+        const SOON: SignedDuration = SignedDuration::from_hours(30 * 24);
+        let Some(newest) = tokens.iter().max_by_key(|token| token.created_at) else { return Vec::new() };
+        let works = |token: &&Token| token.expires_at.is_none_or(|end| end > now);
+        let end = tokens.iter().try_fold(Timestamp::MIN, |latest, token| token.expires_at.map(|end| end.max(latest)));
+        let expiry = end.and_then(|at| match () {
+            () if at <= now => Some(Self::Expired { at }),
+            () if at.duration_since(now) <= SOON => Some(Self::Expires { at }),
+            () => None,
+        });
+        let older =
+            tokens.iter().filter(|token| token.id != newest.id).filter(works).max_by_key(|token| token.created_at);
+        let not_switched = older
+            .filter(|_| newest.last_used_at.is_none())
+            .map(|old| Self::NotSwitched { old_ends_at: old.expires_at });
+        expiry.into_iter().chain(not_switched).collect()
+    }
+
+    /// The word for programs.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Expired { .. } => "token_expired",
+            Self::Expires { .. } => "token_expires",
+            Self::NotSwitched { .. } => "new_token_unused",
+        }
+    }
+}
+
+/// What to do about it.
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Expired { at } => write!(f, "the last token ended at {at}: rotate, and give the IdP the new one"),
+            Self::Expires { at } => write!(f, "the last token ends at {at}: rotate before, with an overlap"),
+            Self::NotSwitched { old_ends_at: Some(end) } => {
+                write!(f, "the IdP has not used the new token yet, and the old one ends at {end}")
+            }
+            Self::NotSwitched { old_ends_at: None } => write!(f, "the IdP has not used the new token yet"),
+        }
+    }
 }
 
 impl PlainToken {
@@ -133,6 +188,28 @@ mod tests {
         assert!(is_well_formed(one.reveal()));
         assert_ne!(one.hash(), other.hash());
         assert!(one.reveal().starts_with(one.prefix()));
+    }
+
+    #[test]
+    fn an_operator_is_warned_of_the_last_token_alone() {
+        let now: Timestamp = "2026-06-01T00:00:00Z".parse().unwrap();
+        let day = |days: i64| now.checked_add(SignedDuration::from_hours(24 * days)).unwrap();
+        let token = |created: i64, ends: Option<i64>, used: Option<i64>| Token {
+            id: TokenId(uuid::Uuid::now_v7()),
+            prefix: String::new(),
+            created_at: day(created),
+            expires_at: ends.map(day),
+            last_used_at: used.map(day),
+        };
+        let words = |tokens: &[Token]| Warning::of(tokens, now).iter().map(Warning::word).collect::<Vec<_>>();
+        assert_eq!(words(&[]), [""; 0]);
+        assert_eq!(words(&[token(-9, None, None)]), [""; 0]);
+        assert_eq!(words(&[token(-9, Some(31), Some(-1))]), [""; 0]);
+        assert_eq!(words(&[token(-9, Some(30), Some(-1))]), ["token_expires"]);
+        assert_eq!(words(&[token(-9, Some(0), Some(-1))]), ["token_expired"]);
+        assert_eq!(words(&[token(-9, Some(1), Some(-1)), token(-1, None, Some(0))]), [""; 0]);
+        assert_eq!(words(&[token(-9, Some(1), Some(-1)), token(-1, None, None)]), ["new_token_unused"]);
+        assert_eq!(words(&[token(-9, Some(-1), Some(-2)), token(-1, None, None)]), [""; 0]);
     }
 
     #[test]

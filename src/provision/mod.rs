@@ -8,6 +8,7 @@ pub mod extensions;
 pub mod groups;
 pub mod list;
 pub mod realms;
+pub mod tokens;
 pub mod users;
 
 use uuid::Uuid;

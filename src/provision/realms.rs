@@ -1,4 +1,4 @@
-//! What operators do to realms: create them, switch SCIM on, rotate tokens, set the policy, give them domains.
+//! What operators do to realms: create them, set the policy, give them domains. Their tokens are in `tokens`.
 //!
 //! Every change raises the realm's epoch in the transaction which makes it, so that whoever was let in before is asked
 //! again on every node.
@@ -11,11 +11,9 @@ use crate::{
         audit::Action,
         policy::{GroupNames, Policy},
         realm::{Domain, MASTER, Realm, RealmName},
-        token::{PlainToken, Token},
     },
     store::{self, Store, audit, groups, realms, tokens, tx::RealmTx},
 };
-use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 /// Creates a realm, with its role and without SCIM.
@@ -80,6 +78,7 @@ pub async fn delete(store: &Store, name: &str, cause: &Cause) -> Result<()> {
             }
             (realm.enabled, realm.scim_enabled) = (false, false);
             tokens::delete_all(&mut tx).await?;
+            tokens::settle(&mut tx).await?;
             Ok(Changed::new(tx, realm, ()))
         })
         .await?;
@@ -97,55 +96,6 @@ pub async fn delete(store: &Store, name: &str, cause: &Cause) -> Result<()> {
             outcome => return Ok(outcome?),
         }
     }
-}
-
-/// Switches inbound SCIM on. The token is in this answer and nowhere else (M007).
-pub async fn enable_scim(store: &Store, name: &str, cause: &Cause) -> Result<(Realm, PlainToken)> {
-    change(store, cause, name, Action::on_realm("scim.enable"), |mut tx, mut realm| async move {
-        if realm.name.as_str() == MASTER {
-            return Err(Error::Conflict("the realm `master` is the operators' own: it takes no SCIM".into()));
-        }
-        if realm.scim_enabled {
-            return Err(Error::Conflict(format!(
-                "SCIM is enabled for realm `{name}` already: rotate the token to get a new one"
-            )));
-        }
-        realm.scim_enabled = true;
-        let token = renew_token(&mut tx, cause.at).await?;
-        let told = json!({ "token": token.prefix() });
-        Ok(Changed::new(tx, realm, token).telling(told))
-    })
-    .await
-}
-
-/// Makes a new token; the old one is dead when this returns (M011).
-pub async fn rotate_token(store: &Store, name: &str, cause: &Cause) -> Result<(Realm, PlainToken)> {
-    change(store, cause, name, Action::on_realm("scim.rotate"), |mut tx, realm| async move {
-        if !realm.scim_enabled {
-            return Err(Error::Conflict(format!("SCIM is not enabled for realm `{name}`: enable it to get a token")));
-        }
-        let token = renew_token(&mut tx, cause.at).await?;
-        let told = json!({ "token": token.prefix() });
-        Ok(Changed::new(tx, realm, token).telling(told))
-    })
-    .await
-}
-
-/// Switches inbound SCIM off: every token is dead when this returns, users and groups stay (M013). Off is off, so
-/// doing it twice is no mistake.
-pub async fn disable_scim(store: &Store, name: &str, cause: &Cause) -> Result<Realm> {
-    change(store, cause, name, Action::on_realm("scim.disable"), |mut tx, mut realm| async move {
-        realm.scim_enabled = false;
-        tokens::delete_all(&mut tx).await?;
-        Ok(Changed::new(tx, realm, ()))
-    })
-    .await
-    .map(|(realm, ())| realm)
-}
-
-/// The realm's tokens, as far as they can be shown.
-pub async fn tokens(store: &Store, realm: &Realm) -> Result<Vec<Token>> {
-    Ok(tokens::list(store.enter(realm.id, realm.epoch).await?).await?)
 }
 
 /// Sets some keys of the sync policy. One bad key or value, and none is set.
@@ -276,13 +226,6 @@ fn difference(before: &Realm, after: &Realm) -> (Map<String, Value>, Map<String,
     after.retain(|key, value| before.get(key) != Some(value));
     before.retain(|key, _| after.contains_key(key));
     (before, after)
-}
-
-async fn renew_token(tx: &mut RealmTx, at: Timestamp) -> Result<PlainToken> {
-    let token = PlainToken::generate();
-    tokens::delete_all(tx).await?;
-    tokens::insert(tx, &token, at).await?;
-    Ok(token)
 }
 
 /// `policy` with `keys` set, one after the other, so that the answer can name the one which is wrong.

@@ -1,12 +1,16 @@
 //! SCIM tokens, by their hash.
 
 use jiff::Timestamp;
-use tokio_postgres::Row;
+use serde_json::json;
+use tokio_postgres::{
+    Row,
+    types::{Json, ToSql},
+};
 use uuid::Uuid;
 
-use super::{error::Result, tx::RealmTx};
+use super::{Store, error::Result, tx::RealmTx};
 use crate::model::{
-    TokenId,
+    Actor, RealmId, TokenId,
     token::{PlainToken, Token, TokenHash},
 };
 
@@ -19,6 +23,33 @@ const TOUCH: &str = "
     UPDATE scim_tokens SET last_used_at = $3
      WHERE realm_id = $1 AND id = $2 AND (last_used_at IS NULL OR last_used_at < $3)";
 
+/// The realm lives as long as the last of its tokens.
+const SETTLE: &str = "
+    UPDATE realms
+       SET token_warned = NULL,
+           token_expires_at = (SELECT CASE WHEN NOT bool_or(expires_at IS NULL) THEN max(expires_at) END
+                                 FROM scim_tokens WHERE realm_id = $1)
+     WHERE id = $1";
+
+const EXPIRING: &str = "
+    SELECT id, epoch, name, token_expires_at, token_warned,
+           CASE WHEN token_expires_at <= $1 THEN 0
+                WHEN token_expires_at <= $1 + interval '1 day' THEN 1
+                WHEN token_expires_at <= $1 + interval '7 days' THEN 7
+                ELSE 30 END AS days
+      FROM realms
+     WHERE enabled AND scim_enabled AND token_expires_at <= $1 + interval '30 days'
+     ORDER BY token_expires_at";
+
+const WARN: &str = "
+    WITH warned AS (
+        UPDATE realms SET token_warned = $2
+         WHERE id = $1 AND token_expires_at = $3 AND token_warned IS DISTINCT FROM $2
+        RETURNING id, epoch)
+    INSERT INTO outbox (realm_id, event, resource_id, version, attributes, actor, request_id, created_at)
+    SELECT id, $4, id, epoch, $5, $6, $7, $8 FROM warned
+    RETURNING true";
+
 pub async fn find_by_hash(mut tx: RealmTx, hash: &TokenHash) -> Result<Option<Token>> {
     tx.finish(FIND_BY_HASH, &[&hash.as_bytes()]).await?.first().map(token_from).transpose()
 }
@@ -27,15 +58,78 @@ pub async fn list(mut tx: RealmTx) -> Result<Vec<Token>> {
     tx.finish(LIST, &[]).await?.iter().map(token_from).collect()
 }
 
-pub async fn insert(tx: &mut RealmTx, token: &PlainToken, at: Timestamp) -> Result<TokenId> {
+pub async fn insert(
+    tx: &mut RealmTx,
+    token: &PlainToken,
+    expires_at: Option<Timestamp>,
+    at: Timestamp,
+) -> Result<TokenId> {
     let id = Uuid::now_v7();
-    let sql = "INSERT INTO scim_tokens (realm_id, id, hash, prefix, created_at) VALUES ($1, $2, $3, $4, $5)";
-    tx.query(sql, &[&id, &token.hash().as_bytes(), &token.prefix(), &at]).await?;
+    let sql = "
+        INSERT INTO scim_tokens (realm_id, id, hash, prefix, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)";
+    tx.query(sql, &[&id, &token.hash().as_bytes(), &token.prefix(), &at, &expires_at]).await?;
     Ok(TokenId(id))
 }
 
 pub async fn delete_all(tx: &mut RealmTx) -> Result<()> {
     tx.query("DELETE FROM scim_tokens WHERE realm_id = $1", &[]).await.map(|_| ())
+}
+
+/// Was there such a token? Answers what a list showed of it.
+pub async fn delete(tx: &mut RealmTx, id: TokenId) -> Result<Option<String>> {
+    let rows = tx.query("DELETE FROM scim_tokens WHERE realm_id = $1 AND id = $2 RETURNING prefix", &[&id.0]).await?;
+    rows.first().map(|row| Ok(row.try_get(0)?)).transpose()
+}
+
+/// Lets the tokens that are there live until `end` at most; those which have ended by `at` go.
+pub async fn end_all(tx: &mut RealmTx, end: Timestamp, at: Timestamp) -> Result<()> {
+    let gone = "DELETE FROM scim_tokens WHERE realm_id = $1 AND expires_at <= $2";
+    tx.query(gone, &[&at]).await?;
+    let sql = "UPDATE scim_tokens SET expires_at = least(expires_at, $2) WHERE realm_id = $1";
+    tx.query(sql, &[&end]).await.map(|_| ())
+}
+
+/// Notes when the last of the realm's tokens ends: after each change of them.
+pub async fn settle(tx: &mut RealmTx) -> Result<()> {
+    tx.query(SETTLE, &[]).await.map(|_| ())
+}
+
+/// A realm whose last token ends soon, or has ended.
+#[derive(Debug)]
+pub struct Expiring {
+    pub realm: RealmId,
+    pub epoch: i64,
+    pub name: String,
+    pub expires_at: Timestamp,
+    /// It ends within so many days: 30, 7 or 1; 0 if it has ended.
+    pub days: i32,
+    /// Has the realm been warned of that?
+    pub is_warned: bool,
+}
+
+/// The realms whose last token ends within thirty days of `at`.
+pub async fn expiring(store: &Store, at: Timestamp) -> Result<Vec<Expiring>> {
+    let expiring_from = |row: &Row| {
+        let (days, warned): (i32, Option<i32>) = (row.try_get("days")?, row.try_get("token_warned")?);
+        Ok(Expiring {
+            realm: RealmId(row.try_get("id")?),
+            epoch: row.try_get("epoch")?,
+            name: row.try_get("name")?,
+            expires_at: row.try_get("token_expires_at")?,
+            days,
+            is_warned: warned == Some(days),
+        })
+    };
+    store.query(EXPIRING, &[&at]).await?.iter().map(expiring_from).collect()
+}
+
+/// Tells of a token which ends, once for each number of days, whichever node comes first. Was it this one?
+pub async fn warn(mut tx: RealmTx, expiring: &Expiring, at: Timestamp) -> Result<bool> {
+    let event = if expiring.days == 0 { "dsync.token.expired" } else { "dsync.token.expiring" };
+    let told = Json(json!({ "expires_at": expiring.expires_at, "days": expiring.days }));
+    let params: [&(dyn ToSql + Sync); 7] =
+        [&expiring.days, &expiring.expires_at, &event, &told, &Json(Actor::System), &"token-expiry", &at];
+    Ok(!tx.finish(WARN, &params).await?.is_empty())
 }
 
 /// Notes that the token was used.

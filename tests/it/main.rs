@@ -35,4 +35,5 @@ mod revocation;
 mod schemas;
 mod search;
 mod sorting;
+mod tokens;
 mod users;

@@ -66,12 +66,20 @@ pub fn routes() -> Vec<Route> {
             .answers::<scim::ScimStatus>(200),
         route(Method::POST, "/admin/realms/{realm}/scim/enable", admin(ManageRealm, scim::enable))
             .says("Switches inbound SCIM on and reveals a token")
+            .takes::<scim::NewToken>()
             .answers::<scim::RevealedToken>(200),
         route(Method::POST, "/admin/realms/{realm}/scim/rotate", admin(ManageRealm, scim::rotate))
-            .says("Makes a new token and reveals it; the old one is dead at once")
+            .says("Makes a new token and reveals it; the old one is dead at once, unless an overlap is asked for")
+            .takes::<scim::Rotate>()
             .answers::<scim::RevealedToken>(200),
         route(Method::POST, "/admin/realms/{realm}/scim/disable", admin(ManageRealm, scim::disable))
             .says("Switches inbound SCIM off; users and groups stay")
+            .empty(204),
+        route(Method::GET, "/admin/realms/{realm}/scim/tokens", admin(ViewRealm, scim::tokens))
+            .says("The realm's SCIM tokens, as far as they can be shown")
+            .answers::<Vec<scim::ScimToken>>(200),
+        route(Method::DELETE, "/admin/realms/{realm}/scim/tokens/{id}", admin(ManageRealm, scim::revoke))
+            .says("Ends a token at once")
             .empty(204),
         route(Method::GET, "/admin/realms/{realm}/scim/policy", admin(ViewRealm, scim::policy))
             .says("The sync policy")

@@ -3,10 +3,11 @@
 use http::{HeaderValue, StatusCode, header};
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::realms::body;
 use crate::{
     http::{
         Edge,
@@ -14,11 +15,16 @@ use crate::{
         failure::{Failure, Result},
     },
     model::{
+        TokenId,
         admin::Admin,
         realm::Realm,
-        token::{PlainToken, Token},
+        span::Span,
+        token::{PlainToken, Token, Warning},
     },
-    provision::realms,
+    provision::{
+        realms,
+        tokens::{self, Rotation},
+    },
 };
 
 /// Inbound SCIM of a realm as it stands.
@@ -28,6 +34,38 @@ pub(super) struct ScimStatus {
     enabled: bool,
     base_url: String,
     tokens: Vec<ScimToken>,
+    warnings: Vec<Warned>,
+}
+
+/// What to know of the tokens.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Warned {
+    /// `token_expired`, `token_expires` or `new_token_unused`.
+    warning: &'static str,
+    detail: String,
+}
+
+/// How a token is to be made.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct NewToken {
+    /// How long it works, such as `90d`; for ever, if it is not said.
+    expires_in: Option<Span>,
+}
+
+/// Nothing can be wished.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Nothing {}
+
+/// How a token is to be replaced.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Rotate {
+    /// How long the old tokens go on to work, such as `24h`; not at all, if it is not said.
+    overlap: Option<Span>,
+    /// How long the new one works, such as `90d`; for ever, if it is not said.
+    expires_in: Option<Span>,
 }
 
 /// A token as it can be shown: not the token.
@@ -52,28 +90,50 @@ pub(super) struct RevealedToken<'a> {
 
 pub async fn status(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
     let realm = realms::get(&edge.store, call.param("realm")).await?;
-    let tokens = realms::tokens(&edge.store, &realm).await?.into_iter().map(ScimToken::from).collect();
-    let (base_url, enabled) = (base_url(&call, &realm), realm.scim_enabled);
-    Ok(answer(StatusCode::OK, &ScimStatus { realm: realm.name.to_string(), enabled, base_url, tokens }))
+    let tokens = tokens::list(&edge.store, &realm).await?;
+    let warnings = Warning::of(&tokens, call.at);
+    let status = ScimStatus {
+        realm: realm.name.to_string(),
+        enabled: realm.scim_enabled,
+        base_url: base_url(&call, &realm),
+        tokens: tokens.into_iter().map(ScimToken::from).collect(),
+        warnings: warnings.iter().map(|w| Warned { warning: w.word(), detail: w.to_string() }).collect(),
+    };
+    Ok(answer(StatusCode::OK, &status))
+}
+
+pub async fn tokens(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
+    let realm = realms::get(&edge.store, call.param("realm")).await?;
+    let tokens: Vec<_> = tokens::list(&edge.store, &realm).await?.into_iter().map(ScimToken::from).collect();
+    Ok(answer(StatusCode::OK, &tokens))
+}
+
+pub async fn revoke(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
+    let id = call.param("id");
+    let token = Uuid::try_parse(id).map_err(|_| Failure::Invalid(format!("`{id}` is not the id of a token")))?;
+    tokens::revoke(&edge.store, call.param("realm"), TokenId(token), &call.cause()).await?;
+    edge.access.forget();
+    Ok(empty(StatusCode::NO_CONTENT))
 }
 
 pub async fn enable(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
-    sound(&call)?;
-    let (realm, token) = realms::enable_scim(&edge.store, call.param("realm"), &call.cause()).await?;
+    let NewToken { expires_in } = wished(&call)?;
+    let (realm, token) = tokens::enable(&edge.store, call.param("realm"), expires_in, &call.cause()).await?;
     edge.access.forget();
     Ok(revealed(&call, &realm, &token))
 }
 
 pub async fn rotate(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
-    sound(&call)?;
-    let (realm, token) = realms::rotate_token(&edge.store, call.param("realm"), &call.cause()).await?;
+    let Rotate { overlap, expires_in } = wished(&call)?;
+    let rotation = Rotation { overlap, expires_in };
+    let (realm, token) = tokens::rotate(&edge.store, call.param("realm"), rotation, &call.cause()).await?;
     edge.access.forget();
     Ok(revealed(&call, &realm, &token))
 }
 
 pub async fn disable(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
-    sound(&call)?;
-    realms::disable_scim(&edge.store, call.param("realm"), &call.cause()).await?;
+    let Nothing {} = wished(&call)?;
+    tokens::disable(&edge.store, call.param("realm"), &call.cause()).await?;
     edge.access.forget();
     Ok(empty(StatusCode::NO_CONTENT))
 }
@@ -92,9 +152,9 @@ pub async fn set_policy(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
     Ok(answer(StatusCode::OK, &realm.policy))
 }
 
-/// These calls need no body. A broken one means that the client wanted something else.
-fn sound(call: &Permitted<Admin>) -> Result<()> {
-    if call.body.is_empty() { Ok(()) } else { call.json().map(|_| ()) }
+/// What a call wishes which needs no body. A broken one means that the client wanted something else.
+fn wished<T: DeserializeOwned + Default>(call: &Permitted<Admin>) -> Result<T> {
+    if call.body.is_empty() { Ok(T::default()) } else { body(call) }
 }
 
 /// The one answer which shows a token; nobody on the way may keep it.
