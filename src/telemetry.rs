@@ -31,9 +31,10 @@ const POOL_CONNECTIONS: &str = "realmgate_store_pool_connections";
 const POOL_WAIT: &str = "realmgate_store_pool_wait_seconds";
 const STORE_ERRORS: &str = "realmgate_store_errors_total";
 const TOKENS_EXPIRING: &str = "realmgate_realms_token_expiring";
+const DEPARTURES_HELD: &str = "realmgate_departures_held_total";
 const BUILD_INFO: &str = "realmgate_build_info";
 
-const METRICS: [(Kind, &str, Unit, &str); 11] = [
+const METRICS: [(Kind, &str, Unit, &str); 12] = [
     (Kind::Counter, REQUESTS, Unit::Count, "Requests answered, by method, route template, status and outcome."),
     (Kind::Histogram, REQUEST_DURATION, Unit::Seconds, "From the headers of a request to those of its answer."),
     (Kind::Gauge, CONNECTIONS, Unit::Count, "Open connections, by listener."),
@@ -44,6 +45,7 @@ const METRICS: [(Kind, &str, Unit, &str); 11] = [
     (Kind::Histogram, POOL_WAIT, Unit::Seconds, "How long requests waited for a connection to Postgres."),
     (Kind::Counter, STORE_ERRORS, Unit::Count, "Failures of the store, by kind."),
     (Kind::Gauge, TOKENS_EXPIRING, Unit::Count, "Realms whose last SCIM token ends within so many days; 0: has ended."),
+    (Kind::Counter, DEPARTURES_HELD, Unit::Count, "Departures held by the leaver guards of realms."),
     (Kind::Gauge, BUILD_INFO, Unit::Count, "Always 1; the label tells the version."),
 ];
 
@@ -231,6 +233,11 @@ pub fn store_error(kind: &'static str) {
 /// So many realms have a last token which ends within `days`, or has ended if that is 0.
 pub fn tokens_expiring(days: i32, realms: usize) {
     gauge!(TOKENS_EXPIRING, "days" => days.to_string()).set(u32::try_from(realms).unwrap_or(u32::MAX));
+}
+
+/// So many departures were held.
+pub fn departures_held(departures: usize) {
+    counter!(DEPARTURES_HELD).increment(departures as u64);
 }
 
 /// An open connection: it is counted for as long as this lives.

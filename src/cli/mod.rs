@@ -6,6 +6,7 @@
 mod client;
 mod conformance;
 mod domain;
+mod guard;
 mod login;
 mod output;
 mod policy;
@@ -72,6 +73,8 @@ pub enum Manage {
     Domain(Noun<domain::Verb>),
     /// Sync policy of a realm
     Policy(Noun<policy::Verb>),
+    /// Leaver guard of a realm: departures which are held
+    Guard(Noun<guard::Verb>),
     /// Extension schemas of a realm
     Schema(Noun<schema::Verb>),
     /// Check a running server against the RFCs, in a throw-away realm like the one named
@@ -145,6 +148,7 @@ async fn answer(command: Manage) -> Result<(), Failure> {
         Manage::Scim(noun) => (scim::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::Domain(noun) => (domain::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::Policy(noun) => (policy::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
+        Manage::Guard(noun) => (guard::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::Schema(noun) => (schema::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::Conformance(conformance) => return conformance.run().await,
         Manage::Login(login) => (login.run().await?, Format::Table),
@@ -234,6 +238,9 @@ mod tests {
             "domain list acme",
             "policy show acme",
             "policy set acme on_delete=purge user_name_follows_email=true",
+            "guard status acme",
+            "guard apply acme --yes",
+            "guard discard acme -y",
             "conformance acme --output json",
             "login --username admin --server https://scim.example.com",
             "logout",

@@ -59,10 +59,10 @@ fn report(policy: Value) -> Report {
     Report { text: table.to_string(), json: policy }
 }
 
-/// `key=value`; a value that reads as a boolean or a number is one.
+/// `key=value`; a value that reads as JSON other than a text is that.
 fn rule(text: &str) -> Result<(String, Value), String> {
     let (key, value) = text.split_once('=').filter(|(key, _)| !key.is_empty()).ok_or("write KEY=VALUE")?;
-    let literal = serde_json::from_str(value).ok().filter(|value: &Value| value.is_boolean() || value.is_number());
+    let literal = serde_json::from_str(value).ok().filter(|value: &Value| !value.is_string());
     Ok((key.to_owned(), literal.unwrap_or_else(|| value.into())))
 }
 
@@ -84,7 +84,8 @@ mod tests {
         assert_eq!(rule("a=keep"), Ok(("a".into(), json!("keep"))));
         assert_eq!(rule("a=b=c"), Ok(("a".into(), json!("b=c"))));
         assert_eq!(rule("a="), Ok(("a".into(), json!(""))));
-        assert_eq!(rule("a=null"), Ok(("a".into(), json!("null"))));
+        assert_eq!(rule("a=null"), Ok(("a".into(), Value::Null)));
+        assert_eq!(rule(r#"a={"count":5}"#), Ok(("a".into(), json!({ "count": 5 }))));
         assert!(rule("a").is_err() && rule("=a").is_err());
     }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::document::Document;
+use crate::scim::{resource::Resource, schema::ResourceType};
 
 /// A user of a realm.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,6 +14,15 @@ pub struct User {
     pub state: State,
     /// The SCIM attribute `groups` (read-only, RFC 7643 §4.1.2) as JSON text, where it was read along.
     pub groups: Option<String>,
+}
+
+impl User {
+    /// The user with the document of `resource` instead of its own.
+    #[must_use]
+    pub fn shown_as(self, user_type: &ResourceType, resource: &Resource) -> Self {
+        let attributes = Document::text_of(&user_type.schemas_of(resource), resource);
+        Self { document: Document { attributes, ..self.document }, ..self }
+    }
 }
 
 /// What the application sees (M052-M058, X4). SCIM's `active` is `true` for a shadow user as well.

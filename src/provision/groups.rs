@@ -3,12 +3,17 @@
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{Error, Preconditions, Result, admission, awaits_members, named_id, transaction};
+use super::{
+    Error, Preconditions, Result, admission, awaits_members,
+    guard::{self, Verdict},
+    named_id, transaction,
+};
 use crate::{
     model::{
         GroupId, Scope,
         document::Document,
         group::{Group, Membership, Place, Stretch},
+        guard::Departure,
         policy::{GroupNames, OnDelete},
     },
     scim::{
@@ -122,6 +127,13 @@ pub async fn delete(store: &Store, scope: &Scope, id: &str, preconditions: Preco
     transaction(store, scope, |mut tx| async move {
         let document = groups::lock_to_delete(&mut tx, group_id).await?.ok_or_else(|| not_found(id))?;
         preconditions.check(document.version)?;
+        if scope.realm.policy.leaver_guard.is_some() {
+            let members = members::leaving(&mut tx, group_id, &MembersDelta::replace(Vec::new())).await?;
+            let (departure, group) = (Departure::DeleteGroup, &[group_id.0]);
+            if guard::admit(&mut tx, scope, departure, group, Uuid::nil(), &members).await? == Verdict::Held {
+                return Ok(tx.commit().await?);
+            }
+        }
         Ok(groups::delete(tx, group_id, keep, &Origin::of(scope)).await?)
     })
     .await
@@ -155,6 +167,9 @@ async fn change(
             let before = document.resource().ok_or(Error::Damaged(group_id.0))?;
             let (after, delta) = to(&before)?;
             let last = membership == Membership::Unread && before == after;
+            let held =
+                if delta.is_empty() { None } else { guard::on_members(&mut tx, scope, group_id, &delta).await? };
+            let delta = held.unwrap_or(delta);
             if !delta.is_empty() && !move_members(&mut tx, scope, &mut document, &delta, nesting, last).await? {
                 return Ok(None);
             }

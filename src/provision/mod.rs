@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod extensions;
 pub mod groups;
+pub mod guard;
 pub mod list;
 pub mod realms;
 pub mod tokens;

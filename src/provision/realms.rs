@@ -12,7 +12,7 @@ use crate::{
         policy::{GroupNames, Policy},
         realm::{Domain, MASTER, Realm, RealmName},
     },
-    store::{self, Store, audit, groups, realms, tokens, tx::RealmTx},
+    store::{self, Store, audit, groups, guard, realms, tokens, tx::RealmTx},
 };
 use serde_json::{Map, Value, json};
 
@@ -113,6 +113,11 @@ pub async fn set_policy(store: &Store, name: &str, keys: Map<String, Value>, cau
                 ),
                 error => error.into(),
             })?;
+        }
+        if policy.leaver_guard.is_none() && realm.policy.leaver_guard.is_some() && guard::holds(&mut tx).await? {
+            return Err(Error::Conflict(
+                "leaver_guard: departures are held; apply or discard them before the guard is switched off".into(),
+            ));
         }
         realm.policy = policy;
         Ok(Changed::new(tx, realm, ()))

@@ -110,7 +110,7 @@ pub async fn warn_of_expiry(store: &Store, at: Timestamp) -> Result<()> {
         let Expiring { name, expires_at, days, .. } = realm;
         match tokens::warn(store.enter(realm.realm, realm.epoch).await?, realm, at).await {
             Ok(true) if *days == 0 => {
-                warn!(realm.name = name, %expires_at, "the last SCIM token of the realm has ended")
+                warn!(realm.name = name, %expires_at, "the last SCIM token of the realm has ended");
             }
             Ok(true) => warn!(realm.name = name, %expires_at, days, "the last SCIM token of the realm ends soon"),
             Ok(false) => {}

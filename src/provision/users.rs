@@ -3,11 +3,16 @@
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{Error, Preconditions, Result, admission, awaits_members, named_id, transaction};
+use super::{
+    Error, Preconditions, Result, admission, awaits_members,
+    guard::{self, Verdict},
+    named_id, transaction,
+};
 use crate::{
     model::{
         Scope, UserId,
         document::Document,
+        guard::Departure,
         policy::{DisplayName, InitialState, OnDelete},
         user::{State, User},
     },
@@ -117,6 +122,11 @@ pub async fn delete(store: &Store, scope: &Scope, id: &str, preconditions: Preco
     transaction(store, scope, |mut tx| async move {
         let user = users::lock(&mut tx, user_id, "").await?.ok_or_else(|| not_found(id))?;
         preconditions.check(user.document.version)?;
+        let people: &[Uuid] = if user.state == State::Disabled { &[] } else { &[user_id.0] };
+        let verdict = guard::admit(&mut tx, scope, Departure::DeleteUser, people, Uuid::nil(), people).await?;
+        if verdict == Verdict::Held {
+            return Ok(tx.commit().await?);
+        }
         Ok(users::delete(tx, user_id, keep, &Origin::of(scope)).await?)
     })
     .await
@@ -139,12 +149,16 @@ async fn change(
         let user = users::lock(&mut tx, user_id, groups_url).await?.ok_or_else(|| not_found(id))?;
         preconditions.check(user.document.version)?;
         let before = user.document.resource().ok_or(Error::Damaged(user_id.0))?;
-        let mut after = to(&before)?;
+        let asked = guard::as_asked(&mut tx, scope, user_id, &before).await?;
+        let mut after = to(asked.as_ref().unwrap_or(&before))?;
         if scope.realm.policy.user_name_follows_email {
             follow_email(&before, &mut after);
             resource::finish(&scope.realm.types.user, &after)?;
         }
-        write(tx, scope, user, &before, &after).await
+        match guard::on_user(&mut tx, scope, &user, &before, asked.is_some(), &after).await? {
+            None => write(tx, scope, user, &before, &after).await,
+            Some(kept) => Ok(write(tx, scope, user, &before, &kept).await?.shown_as(&scope.realm.types.user, &after)),
+        }
     })
     .await
 }

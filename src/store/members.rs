@@ -128,6 +128,13 @@ pub const CHANGE: &str = "
     UNION ALL
     (SELECT NULL, NULL, NULL FROM barred LIMIT 1)";
 
+/// Members of the group `$2` who are not among those named by id or `externalId`.
+const LEFT_OUT: &str = "
+    SELECT member_id FROM group_members
+     WHERE realm_id = $1 AND group_id = $2 AND member_id <> ALL ($3)
+       AND member_id NOT IN (SELECT id FROM users
+                              WHERE realm_id = $1 AND external_id = ANY ($4) AND external_id IS NOT NULL)";
+
 /// Rows of a stretch: at least one for each group that it reaches, so that a group which is gone is not taken for an
 /// empty one. Each group is read in the order of its primary key; what joins them by `LATERAL` keeps their order. `$5`
 /// tells whether the names of the members are wanted.
@@ -219,6 +226,25 @@ pub async fn change(
     let unknown: Vec<String> =
         rows.iter().filter_map(|row| row.try_get("unknown").transpose()).collect::<Result<_, _>>()?;
     Ok(if unknown.is_empty() { Outcome::Barred } else { Outcome::Unknown(unknown) })
+}
+
+/// The members who would leave a locked group by `delta`.
+pub async fn leaving(tx: &mut RealmTx, group: GroupId, delta: &MembersDelta) -> Result<Vec<Uuid>> {
+    let (come, go): (Vec<&str>, Vec<Uuid>) = (
+        delta.add.keys().map(String::as_str).collect(),
+        delta.remove.iter().filter_map(|value| Uuid::try_parse(value).ok()).collect(),
+    );
+    let come_ids: Vec<Uuid> = come.iter().filter_map(|value| Uuid::try_parse(value).ok()).collect();
+    if !delta.clear && go.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = if delta.clear {
+        tx.query(LEFT_OUT, &[&group.0, &come_ids, &come]).await?
+    } else {
+        let sql = "SELECT member_id FROM group_members WHERE realm_id = $1 AND group_id = $2 AND member_id = ANY ($3)";
+        tx.query(sql, &[&group.0, &go]).await?
+    };
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
 /// The members of `groups` from `place` on, as far as a stretch goes; and commits. [`Error::Dangling`] if one of the

@@ -13,6 +13,7 @@ pub mod error;
 pub mod extensions;
 pub mod filter_sql;
 pub mod groups;
+pub mod guard;
 pub mod json;
 pub mod list;
 pub mod members;

@@ -26,6 +26,7 @@ mod hostile;
 mod http;
 mod isolation;
 mod large_groups;
+mod leaver_guard;
 mod lists;
 mod outage;
 mod pending_members;

@@ -2,6 +2,7 @@
 
 mod audit;
 mod domains;
+mod guard;
 mod realms;
 mod schemas;
 mod scim;
@@ -14,7 +15,7 @@ use serde_json::Value;
 use super::{
     Edge,
     exchange::{JSON, Permitted, Reply, reply},
-    failure::Result,
+    failure::{Failure, Result},
     openapi,
     route::{Route, admin, route},
 };
@@ -24,7 +25,7 @@ use crate::{
         admin::{
             Admin,
             Need::{AnyRight, CreateRealm, Everything, Operator},
-            Right::{ManageRealm, ViewEvents, ViewRealm},
+            Right::{ManageRealm, ManageUsers, ViewEvents, ViewRealm, ViewUsers},
         },
         policy::Policy,
     },
@@ -88,6 +89,19 @@ pub fn routes() -> Vec<Route> {
             .says("Sets some keys of the sync policy, all of them or none")
             .takes::<Policy>()
             .answers::<Policy>(200),
+        route(Method::GET, "/admin/realms/{realm}/scim/leaver-guard", admin(ViewUsers, guard::status))
+            .says("How the leaver guard stands")
+            .answers::<guard::Status>(200),
+        route(Method::GET, "/admin/realms/{realm}/scim/leaver-guard/held", admin(ViewUsers, guard::list))
+            .says("The departures which are held, in the order in which they were asked for")
+            .query(&[("after", "A place: only those behind it"), ("limit", "How many at most, up to 1000")])
+            .answers::<Vec<guard::Held>>(200),
+        route(Method::POST, "/admin/realms/{realm}/scim/leaver-guard/apply", admin(ManageUsers, guard::apply))
+            .says("Lets happen what is held")
+            .answers::<guard::Outcome>(200),
+        route(Method::POST, "/admin/realms/{realm}/scim/leaver-guard/discard", admin(ManageUsers, guard::discard))
+            .says("Forgets what is held")
+            .answers::<guard::Outcome>(200),
         route(Method::GET, "/admin/realms/{realm}/scim/schemas", admin(ViewRealm, schemas::list))
             .says("The realm's own schema extensions")
             .answers::<Vec<Value>>(200),
@@ -121,6 +135,15 @@ pub fn routes() -> Vec<Route> {
 async fn scope(edge: &Edge, call: &Permitted<Admin>) -> Result<Scope> {
     let realm = provision::realms::get(&edge.store, call.param("realm")).await?;
     Ok(Scope { realm: Arc::new(realm), cause: call.cause() })
+}
+
+/// A number of the query, from 0 on.
+fn number(call: &Permitted<Admin>, name: &str, default: i64) -> Result<i64> {
+    match call.query(name).map(str::parse::<i64>) {
+        None => Ok(default),
+        Some(Ok(number)) if number >= 0 => Ok(number),
+        Some(_) => Err(Failure::Invalid(format!("`{name}` is a number from 0 on"))),
+    }
 }
 
 async fn openapi(_: Edge, _: Permitted<Admin>) -> Result<Reply> {

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
+use super::number;
 use crate::{
     http::{
         Edge,
@@ -45,12 +46,7 @@ pub(super) struct Written {
 }
 
 pub async fn list(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
-    let number = |name: &str, default| match call.query(name).map(str::parse::<i64>) {
-        None => Ok(default),
-        Some(Ok(number)) if number >= 0 => Ok(number),
-        Some(_) => Err(Failure::Invalid(format!("`{name}` is a number from 0 on"))),
-    };
-    let (first, max) = (number("first", 0)?, number("max", ALL)?);
+    let (first, max) = (number(&call, "first", 0)?, number(&call, "max", ALL)?);
     let found = realms::list(&edge.store, &call.caller().rights, call.query("search"), first, max).await?;
     let representations: Vec<_> = found.iter().map(representation).collect();
     Ok(json(StatusCode::OK, &representations))
