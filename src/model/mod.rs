@@ -7,6 +7,7 @@ pub mod admin;
 pub mod audit;
 pub mod document;
 pub mod group;
+pub mod jwk;
 pub mod listing;
 pub mod policy;
 pub mod realm;
