@@ -9,6 +9,8 @@
 pub mod caller;
 pub mod foreign;
 pub mod invalidate;
+pub mod jwt;
+pub mod keys;
 pub mod operator;
 pub mod realm;
 
