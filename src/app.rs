@@ -24,6 +24,7 @@ use crate::{
     access::{
         self, Access,
         invalidate::Bus,
+        keys::Keys,
         operator::{self, Lives, Operators},
     },
     config::Config,
@@ -62,7 +63,9 @@ pub async fn run(config: Config, ready_file: Option<PathBuf>) -> Result<()> {
 
     let lives = Lives { access: config.admin.access_token_life, refresh: config.admin.refresh_token_life };
     let issuer = format!("{public_url}/realms/{MASTER}");
-    let operators = Operators::start(&store, issuer, lives).await.context("the operators' keys could not be made")?;
+    let keys = Keys::start(store.clone(), lives.access.max(lives.refresh)).await;
+    let keys = Arc::new(keys.context("the keys that sign tokens could not be made")?);
+    let operators = Operators::new(&store, issuer, lives, keys);
     let bus = config.redis_url.as_ref().map(|url| Bus::open(url.reveal())).transpose();
     let bus = bus.context("redis_url (REALMGATE_REDIS_URL) is not a Redis URL")?;
     let access = Access::new(store.clone(), bus.clone(), &access_options(&config));

@@ -32,9 +32,10 @@ const POOL_WAIT: &str = "realmgate_store_pool_wait_seconds";
 const STORE_ERRORS: &str = "realmgate_store_errors_total";
 const TOKENS_EXPIRING: &str = "realmgate_realms_token_expiring";
 const DEPARTURES_HELD: &str = "realmgate_departures_held_total";
+const KEY_FETCHES: &str = "realmgate_key_fetches_total";
 const BUILD_INFO: &str = "realmgate_build_info";
 
-const METRICS: [(Kind, &str, Unit, &str); 12] = [
+const METRICS: &[(Kind, &str, Unit, &str)] = &[
     (Kind::Counter, REQUESTS, Unit::Count, "Requests answered, by method, route template, status and outcome."),
     (Kind::Histogram, REQUEST_DURATION, Unit::Seconds, "From the headers of a request to those of its answer."),
     (Kind::Gauge, CONNECTIONS, Unit::Count, "Open connections, by listener."),
@@ -46,9 +47,11 @@ const METRICS: [(Kind, &str, Unit, &str); 12] = [
     (Kind::Counter, STORE_ERRORS, Unit::Count, "Failures of the store, by kind."),
     (Kind::Gauge, TOKENS_EXPIRING, Unit::Count, "Realms whose last SCIM token ends within so many days; 0: has ended."),
     (Kind::Counter, DEPARTURES_HELD, Unit::Count, "Departures held by the leaver guards of realms."),
+    (Kind::Counter, KEY_FETCHES, Unit::Count, "Public keys of other issuers asked for at their servers, by outcome."),
     (Kind::Gauge, BUILD_INFO, Unit::Count, "Always 1; the label tells the version."),
 ];
 
+#[derive(Clone, Copy)]
 enum Kind {
     Counter,
     Gauge,
@@ -164,7 +167,7 @@ fn prometheus() -> PrometheusBuilder {
 }
 
 fn describe() {
-    for (kind, name, unit, meaning) in METRICS {
+    for &(kind, name, unit, meaning) in METRICS {
         match kind {
             Kind::Counter => describe_counter!(name, unit, meaning),
             Kind::Gauge => describe_gauge!(name, unit, meaning),
@@ -238,6 +241,11 @@ pub fn tokens_expiring(days: i32, realms: usize) {
 /// So many departures were held.
 pub fn departures_held(departures: usize) {
     counter!(DEPARTURES_HELD).increment(departures as u64);
+}
+
+/// The public keys of another issuer were asked for.
+pub fn keys_fetched(successfully: bool) {
+    counter!(KEY_FETCHES, "outcome" => if successfully { "fetched" } else { "failed" }).increment(1);
 }
 
 /// An open connection: it is counted for as long as this lives.

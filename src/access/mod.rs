@@ -7,7 +7,10 @@
 //! checks it again in the transaction which does the work, and [`Access::forget`] outruns look-ups under way.
 
 pub mod caller;
+pub mod foreign;
 pub mod invalidate;
+pub mod jwt;
+pub mod keys;
 pub mod operator;
 pub mod realm;
 

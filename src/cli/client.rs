@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{Exit, Failure, login::Stored};
 use crate::{
-    outbound::{self, Outbound},
+    outbound::{self, Outbound, Reach},
     secret::Secret,
 };
 
@@ -99,7 +99,7 @@ impl Client {
 
 /// A client with the limits of the command line.
 pub fn outbound() -> Result<Outbound, Failure> {
-    Outbound::new(LIMITS).map_err(|e| Failure::new(Exit::Failed, chain(&e)))
+    Outbound::new(LIMITS, Reach::Anywhere).map_err(|e| Failure::new(Exit::Failed, chain(&e)))
 }
 
 /// Asks the token endpoint of the `master` realm.

@@ -54,6 +54,7 @@ pub struct Config {
     pub limits: Limits,
     pub tokens: Tokens,
     pub admin: Admin,
+    pub outbound: Outbound,
     /// The first admin, from `REALMGATE_BOOTSTRAP_ADMIN_USERNAME` and `_PASSWORD`.
     #[serde(skip)]
     pub bootstrap_admin: Option<BootstrapAdmin>,
@@ -151,6 +152,12 @@ pub struct Admin {
     pub access_token_life: Duration,
     #[serde(deserialize_with = "value::duration")]
     pub refresh_token_life: Duration,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Outbound {
+    pub allow: Vec<Network>,
 }
 
 /// The admin whom a first start creates, when the operator wants no generated password.

@@ -5,9 +5,12 @@
 
 pub mod admin;
 pub mod audit;
+pub mod client;
 pub mod document;
 pub mod group;
 pub mod guard;
+pub mod identity;
+pub mod jwk;
 pub mod listing;
 pub mod policy;
 pub mod realm;
@@ -51,6 +54,8 @@ id! {
     TokenId,
     /// An operator or service account of the `master` realm.
     AdminId,
+    /// A client of a realm's token endpoint.
+    ClientId,
 }
 
 /// Who causes a change: the actor of every event and of every line in a log.
@@ -59,6 +64,10 @@ id! {
 pub enum Actor {
     /// The realm's IdP, known by the SCIM token it presented.
     ScimToken(TokenId),
+    /// The realm's IdP, by a token which it got at the realm's token endpoint.
+    OauthClient(ClientId),
+    /// Another issuer whose tokens the realm takes: an access token at its SCIM, an id token at a sign-in.
+    Issuer(String),
     /// An operator, through the admin API.
     Admin(AdminId),
     /// The gateway itself: a first start, or work that comes by the clock.

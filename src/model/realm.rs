@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{RealmId, policy::Policy};
+use super::{RealmId, identity::Identity, policy::Policy};
 use crate::scim::schema::ResourceTypes;
 
 /// The realm of the operators. It has no SCIM.
@@ -23,6 +23,7 @@ pub struct Realm {
     /// opens nothing (DESIGN 5).
     pub epoch: i64,
     pub policy: Policy,
+    pub identity: Identity,
     /// Those of the RFC, and the realm's own extensions.
     pub types: Arc<ResourceTypes>,
     pub cursor_key: CursorKey,

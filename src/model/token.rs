@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::TokenId;
 
 const PREFIX: &str = "rgs_";
+const CLIENT_PREFIX: &str = "rgc_";
 const SECRET_CHARS: usize = 43;
 const CHECKSUM_CHARS: usize = 6;
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -92,10 +93,22 @@ impl PlainToken {
     /// # Panics
     /// If the system has no randomness: no secret may be made then.
     pub fn generate() -> Self {
+        Self::random(PREFIX)
+    }
+
+    /// Makes a secret of a client (RFC 6749 §2.3.1) in the same form, with the prefix `rgc_`.
+    ///
+    /// # Panics
+    /// As [`PlainToken::generate`].
+    pub fn for_client() -> Self {
+        Self::random(CLIENT_PREFIX)
+    }
+
+    fn random(prefix: &str) -> Self {
         let mut bits = [0u8; 32];
         rand::fill(&mut bits).expect("the system's random source works");
-        let mut text = String::with_capacity(PREFIX.len() + SECRET_CHARS + CHECKSUM_CHARS);
-        text.push_str(PREFIX);
+        let mut text = String::with_capacity(prefix.len() + SECRET_CHARS + CHECKSUM_CHARS);
+        text.push_str(prefix);
         text.push_str(&base62(bits));
         let checksum = crc32(text.as_bytes());
         let mut wide = [0u8; 32];
@@ -127,6 +140,11 @@ impl TokenHash {
         Self(hash)
     }
 
+    /// As it was read from the store; `None` if that is no SHA-256.
+    pub fn stored(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -140,11 +158,20 @@ impl fmt::Debug for TokenHash {
 
 /// Has `presented` the form of a token of ours, checksum included? Says nothing about whether it is one.
 pub fn is_well_formed(presented: &str) -> bool {
-    let Some(rest) = presented.strip_prefix(PREFIX) else { return false };
+    is_sound(PREFIX, presented)
+}
+
+/// The same of a client's secret.
+pub fn is_client_secret(presented: &str) -> bool {
+    is_sound(CLIENT_PREFIX, presented)
+}
+
+fn is_sound(prefix: &str, presented: &str) -> bool {
+    let Some(rest) = presented.strip_prefix(prefix) else { return false };
     if rest.len() != SECRET_CHARS + CHECKSUM_CHARS || !rest.bytes().all(|b| b.is_ascii_alphanumeric()) {
         return false;
     }
-    let (body, checksum) = presented.split_at(PREFIX.len() + SECRET_CHARS);
+    let (body, checksum) = presented.split_at(prefix.len() + SECRET_CHARS);
     let mut wide = [0u8; 32];
     wide[28..].copy_from_slice(&crc32(body.as_bytes()).to_be_bytes());
     checksum == &base62(wide)[SECRET_CHARS - CHECKSUM_CHARS..]
@@ -210,6 +237,13 @@ mod tests {
         assert_eq!(words(&[token(-9, Some(1), Some(-1)), token(-1, None, Some(0))]), [""; 0]);
         assert_eq!(words(&[token(-9, Some(1), Some(-1)), token(-1, None, None)]), ["new_token_unused"]);
         assert_eq!(words(&[token(-9, Some(-1), Some(-2)), token(-1, None, None)]), [""; 0]);
+    }
+
+    #[test]
+    fn tokens_and_secrets_of_clients_are_told_apart() {
+        let (token, secret) = (PlainToken::generate(), PlainToken::for_client());
+        assert!(is_client_secret(secret.reveal()) && !is_well_formed(secret.reveal()));
+        assert!(!is_client_secret(token.reveal()));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! here: HTTP, caches, SQL. A handler which changes a realm tells `access` to forget it; a verb never does.
 
 pub mod audit;
+pub mod clients;
 pub mod extensions;
 pub mod groups;
 pub mod guard;

@@ -223,7 +223,7 @@ fn difference(before: &Realm, after: &Realm) -> (Map<String, Value>, Map<String,
         let schemas: Vec<&str> = realm.types.added.iter().map(|extension| extension.schema.id.as_str()).collect();
         let shown = json!({
             "display_name": realm.display_name, "enabled": realm.enabled, "scim_enabled": realm.scim_enabled,
-            "policy": realm.policy, "schemas": schemas,
+            "policy": realm.policy, "identity": realm.identity, "schemas": schemas,
         });
         if let Value::Object(map) = shown { map } else { Map::new() }
     };

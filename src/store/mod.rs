@@ -8,6 +8,7 @@
 
 pub mod admins;
 pub mod audit;
+pub mod clients;
 pub mod embedded;
 pub mod error;
 pub mod extensions;

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::model::{
     Cause, RealmId,
+    identity::Identity,
     policy::Policy,
     realm::{CursorKey, Domain, Realm, RealmName},
     role::SCIM_MANAGED,
@@ -34,10 +35,10 @@ const UPDATE: &str = "
     WITH raised AS (
         UPDATE realms
            SET epoch = epoch + 1, updated_at = $3, display_name = $4, enabled = $5, scim_enabled = $6, policy = $7,
-               extensions = $8
+               extensions = $8, identity = $9
          WHERE id = $1 AND epoch = $2
         RETURNING id, epoch)
-    SELECT epoch, pg_notify($9, id::text) FROM raised";
+    SELECT epoch, pg_notify($10, id::text) FROM raised";
 
 /// Some rows of a table, counted: a realm may hold more than one statement has time for.
 macro_rules! delete_some {
@@ -152,6 +153,7 @@ pub async fn update(tx: &mut RealmTx, realm: &Realm, at: Timestamp) -> Result<i6
                 &realm.scim_enabled,
                 &Json(&realm.policy),
                 &Json(&realm.types.added),
+                &Json(&realm.identity),
                 &CHANNEL,
             ],
         )
@@ -213,6 +215,7 @@ fn realm_from(row: &Row) -> Result<Realm> {
         scim_enabled: row.try_get("scim_enabled")?,
         epoch: row.try_get("epoch")?,
         policy: row.try_get::<_, Json<Policy>>("policy")?.0,
+        identity: row.try_get::<_, Json<Identity>>("identity")?.0,
         types: ResourceTypes::extended(row.try_get::<_, Json<Vec<Extension>>>("extensions")?.0),
         cursor_key: CursorKey::new(row.try_get("cursor_key")?),
         created_at: row.try_get("created_at")?,

@@ -1,19 +1,12 @@
 //! Operators' sign-in to the admin API: passwords in, short-lived tokens out, in Keycloak's words.
 //!
-//! **No signing secret is stored anywhere.** Each node makes an ES256 key pair of its own when it starts and every day
-//! after. The private key never leaves its memory; only the public key goes to the table `signing_keys`, where every
-//! node finds it by the `kid` of a token. So any node verifies the tokens of any other, a restart ends no session, and
-//! whoever reads the database or a backup of it can sign nothing. (Whoever can write it can, but could as well give
-//! himself a password.) A public key is kept until the last token that it verifies has expired.
-//!
 //! A token is proof of who signed in, not of what he may do: each request asks, through a cache of a few seconds,
 //! whether the operator is still there and enabled.
 //!
 //! Lives here: sign-in, refresh, verification, the first operator. Not here: HTTP, SCIM tokens (`caller`).
 
-mod jwt;
-mod keys;
-mod password;
+mod claims;
+pub mod password;
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,11 +17,12 @@ use tracing::info;
 use unicode_normalization::UnicodeNormalization;
 use uuid::Uuid;
 
-use self::{
-    jwt::{Claims, Flaw, Kind, Presented, Session},
-    keys::Keys,
-};
+use self::claims::{Claims, Kind, Session};
 use crate::{
+    access::{
+        jwt::{Flaw, Presented},
+        keys::Keys,
+    },
     model::{
         AdminId,
         admin::{Admin, Rights},
@@ -54,7 +48,7 @@ struct Shared {
     store: Store,
     issuer: String,
     lives: Lives,
-    keys: Keys,
+    keys: Arc<Keys>,
     passwords: password::Verifier,
     admins: Cache<AdminId, Option<Admin>>,
 }
@@ -117,17 +111,17 @@ pub enum BootstrapError {
 }
 
 impl Operators {
-    /// Makes this node's key and publishes it. `issuer` is `<public URL>/realms/master`, the same on every node.
-    pub async fn start(store: &Store, issuer: String, lives: Lives) -> Result<Self, store::error::Error> {
+    /// `issuer` is `<public URL>/realms/master`, the same on every node. `keys` are those that tokens are signed with.
+    pub fn new(store: &Store, issuer: String, lives: Lives, keys: Arc<Keys>) -> Self {
         let shared = Shared {
             store: store.clone(),
             issuer,
             lives,
-            keys: Keys::start(store.clone(), lives.access.max(lives.refresh)).await?,
+            keys,
             passwords: password::Verifier::new(),
             admins: Cache::builder().max_capacity(1024).time_to_live(ADMIN_CACHE_LIFE).build(),
         };
-        Ok(Self { shared: Arc::new(shared) })
+        Self { shared: Arc::new(shared) }
     }
 
     /// Grant `password`.
@@ -178,7 +172,7 @@ impl Operators {
         };
         let presented = Presented::read(token).map_err(refusal)?;
         let key = self.shared.keys.find(presented.kid()).await?;
-        presented.open(key.as_ref(), kind, &self.shared.issuer, now).map_err(refusal)
+        Claims::open(&presented, key.as_ref(), kind, &self.shared.issuer, now).map_err(refusal)
     }
 
     /// Asked only for ids that a node has signed, so nobody can fill the cache.

@@ -41,7 +41,7 @@ use super::{
 };
 use crate::{
     model::realm::RealmName,
-    outbound::{self, Outbound},
+    outbound::{self, Outbound, Reach},
 };
 use provider::Provider;
 
@@ -209,7 +209,7 @@ async fn furnished(
     }
     let access: scim::Access = decode(client.post(&path("enable"), &json!({})).await?)?;
     let mut provider = Provider {
-        outbound: Outbound::new(LIMITS).map_err(|e| Failure::new(Exit::Failed, e))?,
+        outbound: Outbound::new(LIMITS, Reach::Anywhere).map_err(|e| Failure::new(Exit::Failed, e))?,
         url: format!("{server}/realms/{throwaway}/scim/v2"),
         other_realm: format!("{server}/realms/{realm}/scim/v2"),
         base_url: access.base_url,

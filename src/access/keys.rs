@@ -1,4 +1,10 @@
 //! The key of this node, and the public keys of all.
+//!
+//! **No signing secret is stored anywhere.** Each node makes an ES256 key pair of its own when it starts and every day
+//! after. The private key never leaves its memory; only the public key goes to the table `signing_keys`, where every
+//! node finds it by the `kid` of a token. So any node verifies the tokens of any other, a restart ends no session, and
+//! whoever reads the database or a backup of it can sign nothing. (Whoever can write it can, but could as well give
+//! himself a password.) A public key is kept until the last token that it verifies has expired.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 

@@ -1,26 +1,30 @@
-//! The only way out: an HTTP client with a limit on time and on the size of answers.
+//! The only way out: an HTTP client with a limit on time, on the size of answers, and on where it may go.
 //!
-//! Certificates are judged by the platform's own store. Redirects are never followed.
+//! Certificates are judged by the platform's own store. Redirects are never followed, and no proxy is taken from the
+//! environment: a [`Reach`] is judged by the address that is connected to.
 
-use std::{io, time::Duration};
+mod guard;
+
+use std::{error::Error as _, io, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
-    client::legacy::{self, Client, connect::HttpConnector},
+    client::legacy::{self, Client},
     rt::{TokioExecutor, TokioTimer},
 };
 use rustls::crypto::aws_lc_rs;
 use tokio::time::timeout;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+use guard::Connector;
+pub use guard::{Forbidden, Reach};
 
 /// An HTTP client. Cheap to clone; clones share their connections.
 #[derive(Debug, Clone)]
 pub struct Outbound {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: Client<HttpsConnector<Connector>, Full<Bytes>>,
     limits: Limits,
 }
 
@@ -38,6 +42,8 @@ pub struct Limits {
 pub enum Error {
     #[error("this system has no certificates to check servers with")]
     Certificates(#[source] io::Error),
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
     #[error("no connection")]
     Connect(#[source] legacy::Error),
     #[error("the exchange broke off")]
@@ -49,17 +55,13 @@ pub enum Error {
 }
 
 impl Outbound {
-    pub fn new(limits: Limits) -> Result<Self, Error> {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        tcp.set_nodelay(true);
+    pub fn new(limits: Limits, reach: Reach) -> Result<Self, Error> {
         let connector = HttpsConnectorBuilder::new()
             .with_provider_and_platform_verifier(aws_lc_rs::default_provider())
             .map_err(Error::Certificates)?
             .https_or_http()
             .enable_http1()
-            .wrap_connector(tcp);
+            .wrap_connector(Connector(reach));
         let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
         Ok(Self { client, limits })
     }
@@ -71,7 +73,6 @@ impl Outbound {
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>, limit: usize) -> Result<Response<Bytes>, Error> {
-        let unsent = |e: legacy::Error| if e.is_connect() { Error::Connect(e) } else { Error::Broken(e.into()) };
         let response = self.client.request(request).await.map_err(unsent)?;
         let (head, body) = response.into_parts();
         let body = Limited::new(body, limit)
@@ -82,8 +83,21 @@ impl Outbound {
     }
 }
 
+fn unsent(error: legacy::Error) -> Error {
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        if let Some(forbidden) = source.downcast_ref::<Forbidden>() {
+            return Error::Forbidden(*forbidden);
+        }
+        cause = source.source();
+    }
+    if error.is_connect() { Error::Connect(error) } else { Error::Broken(error.into()) }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
         net::TcpListener,
@@ -101,7 +115,7 @@ mod tests {
             stream.write_all(answer.as_bytes()).await.unwrap();
             std::future::pending::<()>().await;
         });
-        let outbound = Outbound::new(Limits { time: Duration::from_millis(300), body: 8 }).unwrap();
+        let outbound = Outbound::new(Limits { time: Duration::from_millis(300), body: 8 }, Reach::Anywhere).unwrap();
         outbound.send(Request::get(url).body(Full::default()).unwrap()).await
     }
 
@@ -126,8 +140,60 @@ mod tests {
     #[tokio::test]
     async fn nobody_listening_is_no_connection() {
         let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-        let outbound = Outbound::new(Limits { time: Duration::from_secs(5), body: 8 }).unwrap();
+        let outbound = Outbound::new(Limits { time: Duration::from_secs(5), body: 8 }, Reach::Anywhere).unwrap();
         let request = Request::get(format!("http://127.0.0.1:{port}/")).body(Full::default()).unwrap();
         assert!(matches!(outbound.send(request).await, Err(Error::Connect(_))));
+    }
+
+    /// Whatever a name is written like, the address behind it is what counts.
+    #[tokio::test]
+    async fn no_spelling_of_an_inside_address_is_connected_to() {
+        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = server.local_addr().unwrap().port();
+        let reach = Reach::Public { inside: Arc::new(|_| false) };
+        let outbound = Outbound::new(Limits { time: Duration::from_secs(5), body: 8 }, reach).unwrap();
+        for host in [
+            "127.0.0.1",
+            "127.0.0.1.",
+            "127.1",
+            "127.0.1",
+            "2130706433",
+            "0x7f000001",
+            "0x7f.0.0.1",
+            "0177.0.0.1",
+            "017700000001",
+            "0x7f.1",
+            "0",
+            "0.0.0.0",
+            "localhost",
+            "LOCALHOST",
+            "[::1]",
+            "[0:0:0:0:0:0:0:1]",
+            "[::]",
+            "[::ffff:127.0.0.1]",
+            "[::ffff:7f00:1]",
+            "[::127.0.0.1]",
+            "user@127.0.0.1",
+            "127.0.0.1:80@127.0.0.1",
+            "10.0.0.1",
+            "169.254.169.254",
+            "[64:ff9b::7f00:1]",
+            "[fd00:ec2::254]",
+            "[fe80::1]",
+        ] {
+            for scheme in ["http", "https"] {
+                let Ok(request) = Request::get(format!("{scheme}://{host}:{port}/")).body(Full::default()) else {
+                    continue;
+                };
+                let error = outbound.send(request).await.expect_err(host);
+                let refused = matches!(error, Error::Forbidden(Forbidden::Inside));
+                // A name that no certificate can hold ends before its address is asked for.
+                assert!(
+                    refused || (scheme == "https" && matches!(error, Error::Connect(_))),
+                    "{scheme} {host}: {error:?}"
+                );
+            }
+        }
+        assert!(timeout(Duration::ZERO, server.accept()).await.is_err(), "somebody came through");
     }
 }

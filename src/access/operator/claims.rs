@@ -1,34 +1,20 @@
-//! The tokens themselves: signing, and verification as a pure function of token, key and time.
-//!
-//! Nothing in a token chooses how it is verified. The algorithm is ES256 and no other, the header is exactly the one
-//! that [`Signer`] writes (so neither `crit`, `jwk`, `jku`, `x5u` nor `x5c` is ever acted on), and each claim is
-//! required and typed: a claim of the wrong type is an error, not an absence.
+//! What operators' tokens say.
 
-use aws_lc_rs::{
-    rand::SystemRandom,
-    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair},
-};
 use jiff::Timestamp;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, dangerous::insecure_decode_claims};
+use jsonwebtoken::DecodingKey;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::model::AdminId;
+use crate::{
+    access::jwt::{self, Flaw, Presented},
+    model::AdminId,
+};
 
 /// Who an access token is for. A refresh token is for its issuer alone.
 const ACCESS_AUDIENCE: &str = "realmgate-admin-api";
 
 /// The one client: what command lines and libraries for Keycloak call themselves.
 const CLIENT: &str = "admin-cli";
-
-/// Longer than any token of ours.
-const MAX_LENGTH: usize = 4096;
-
-/// By how many seconds the clock of the node which signed may be ahead of ours.
-const CLOCK_SKEW: i64 = 30;
-
-/// Names a key: random enough to be unique, and public.
-pub type Kid = Uuid;
 
 /// Keycloak's `typ` claim: what a token may be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,32 +57,6 @@ struct RealmAccess {
     roles: [&'static str; 1],
 }
 
-/// Why a token is not accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Flaw {
-    /// Not a token of ours by its form, claims, audience or issuer, or one for another use.
-    Foreign,
-    /// No node has published its key, or the signature is not of that key.
-    Unsigned,
-    /// Not valid yet.
-    Early,
-    Expired,
-}
-
-/// A token by its form: read, not believed.
-pub struct Presented<'a> {
-    token: &'a str,
-    kid: Kid,
-}
-
-/// A key pair. The private half is in the memory of this process and nowhere else; it does not print.
-pub struct Signer {
-    header: Header,
-    private_key: EncodingKey,
-    public_key: Vec<u8>,
-    kid: Kid,
-}
-
 impl Claims {
     /// Claims for `sub`, valid from `now` for `life` seconds.
     pub fn new(kind: Kind, issuer: &str, sub: AdminId, session: Session, now: Timestamp, life: i64) -> Self {
@@ -122,6 +82,18 @@ impl Claims {
         Self { profile: Some(Profile { preferred_username: username.to_owned(), realm_access }), ..self }
     }
 
+    /// The claims of `token`, if `key` (the one of [`Presented::kid`], `None` if nobody has it) signed them for this use.
+    pub fn open(
+        token: &Presented<'_>,
+        key: Option<&DecodingKey>,
+        kind: Kind,
+        issuer: &str,
+        now: Timestamp,
+    ) -> Result<Self, Flaw> {
+        let claims: Self = token.open(key, issuer, audience(kind, issuer), now)?;
+        if claims.typ == kind { Ok(claims) } else { Err(Flaw::Foreign) }
+    }
+
     pub fn session(&self) -> Session {
         Session { sid: self.sid, auth_time: self.auth_time }
     }
@@ -135,81 +107,14 @@ pub struct Session {
     pub auth_time: i64,
 }
 
-impl<'a> Presented<'a> {
-    /// Reads the form: refuses a SCIM token, or whatever else is not a token of ours, without any look-up.
-    pub fn read(token: &'a str) -> Result<Self, Flaw> {
-        if token.len() > MAX_LENGTH {
-            return Err(Flaw::Foreign);
-        }
-        let header = jsonwebtoken::decode_header(token).map_err(|_| Flaw::Foreign)?;
-        let kid = header.kid.as_deref().and_then(|kid| Kid::try_parse(kid).ok()).ok_or(Flaw::Foreign)?;
-        if header == header_of(kid) { Ok(Self { token, kid }) } else { Err(Flaw::Foreign) }
+impl jwt::Claims for Claims {
+    fn exp(&self) -> i64 {
+        self.exp
     }
 
-    pub fn kid(&self) -> Kid {
-        self.kid
+    fn nbf(&self) -> i64 {
+        self.nbf
     }
-
-    /// The claims, if `key` (the one of [`Presented::kid`], `None` if nobody has it) signed them for this use.
-    pub fn open(&self, key: Option<&DecodingKey>, kind: Kind, issuer: &str, now: Timestamp) -> Result<Claims, Flaw> {
-        let claims: Claims = match key {
-            Some(key) => jsonwebtoken::decode(self.token, key, &validation(kind, issuer)).map_err(flaw_of)?.claims,
-            // Keys go when their last token has expired. Refused it is in either case, but a client signs in anew
-            // only if it is told that the token is too old.
-            None => match insecure_decode_claims::<Claims>(self.token) {
-                Ok(claims) if claims.exp <= now.as_second() => return Err(Flaw::Expired),
-                _ => return Err(Flaw::Unsigned),
-            },
-        };
-        let now = now.as_second();
-        match () {
-            () if claims.typ != kind => Err(Flaw::Foreign),
-            () if claims.exp <= now => Err(Flaw::Expired),
-            () if claims.nbf > now.saturating_add(CLOCK_SKEW) => Err(Flaw::Early),
-            () => Ok(claims),
-        }
-    }
-}
-
-impl Signer {
-    /// Makes a key pair.
-    ///
-    /// # Panics
-    /// If the system has no randomness: no secret may be made then.
-    pub fn generate() -> Self {
-        let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
-        let pkcs8 =
-            EcdsaKeyPair::generate_pkcs8(algorithm, &SystemRandom::new()).expect("the system's random source works");
-        let pair = EcdsaKeyPair::from_pkcs8(algorithm, pkcs8.as_ref()).expect("a key pair just made is well-formed");
-        let kid = Uuid::now_v7();
-        Self {
-            header: header_of(kid),
-            private_key: EncodingKey::from_ec_der(pkcs8.as_ref()),
-            public_key: pair.public_key().as_ref().to_vec(),
-            kid,
-        }
-    }
-
-    pub fn kid(&self) -> Kid {
-        self.kid
-    }
-
-    /// Uncompressed point.
-    pub fn public_key(&self) -> &[u8] {
-        &self.public_key
-    }
-
-    /// # Panics
-    /// If the system has no randomness.
-    pub fn sign(&self, claims: &Claims) -> String {
-        jsonwebtoken::encode(&self.header, claims, &self.private_key)
-            .expect("the key fits the algorithm, claims are JSON, and the system's random source works")
-    }
-}
-
-/// The only header that tokens of ours have.
-fn header_of(kid: Kid) -> Header {
-    Header { kid: Some(kid.to_string()), ..Header::new(Algorithm::ES256) }
 }
 
 fn audience(kind: Kind, issuer: &str) -> &str {
@@ -219,28 +124,13 @@ fn audience(kind: Kind, issuer: &str) -> &str {
     }
 }
 
-/// Times are left to [`Presented::open`], which is told the time.
-fn validation(kind: Kind, issuer: &str) -> Validation {
-    let mut validation = Validation::new(Algorithm::ES256);
-    validation.set_required_spec_claims(&["exp", "nbf", "aud", "iss"]);
-    validation.set_issuer(&[issuer]);
-    validation.set_audience(&[audience(kind, issuer)]);
-    validation.validate_exp = false;
-    validation
-}
-
-fn flaw_of(error: jsonwebtoken::errors::Error) -> Flaw {
-    match error.into_kind() {
-        jsonwebtoken::errors::ErrorKind::InvalidSignature => Flaw::Unsigned,
-        _ => Flaw::Foreign,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use jsonwebtoken::{Algorithm, EncodingKey, Header};
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::access::jwt::{CLOCK_SKEW, MAX_LENGTH, Signer};
 
     const ISSUER: &str = "https://id.example/realms/master";
     const NOW: i64 = 1_800_000_000;
@@ -262,7 +152,7 @@ mod tests {
     fn verify_at(token: &str, signer: &Signer, second: i64) -> Result<Claims, Flaw> {
         let presented = Presented::read(token)?;
         let key = (presented.kid() == signer.kid()).then(|| key_of(signer));
-        presented.open(key.as_ref(), Kind::Bearer, ISSUER, at(second))
+        Claims::open(&presented, key.as_ref(), Kind::Bearer, ISSUER, at(second))
     }
 
     fn verify(token: &str, signer: &Signer) -> Result<Claims, Flaw> {
@@ -479,7 +369,10 @@ mod tests {
 
         let access = signer.sign(&claims(Kind::Bearer));
         let presented = Presented::read(&access).ok().unwrap();
-        assert_eq!(presented.open(Some(&key_of(&signer)), Kind::Refresh, ISSUER, at(NOW)), Err(Flaw::Foreign));
+        assert_eq!(
+            Claims::open(&presented, Some(&key_of(&signer)), Kind::Refresh, ISSUER, at(NOW)),
+            Err(Flaw::Foreign)
+        );
 
         // Not even if the audience is the other's: the kind is asked for itself.
         for typ in ["Refresh", "ID", "bearer"] {
