@@ -3,6 +3,7 @@
 //!
 //! To add a noun, give it a file with its `Verb` and `run`, and a line in [`Manage`].
 
+mod audit;
 mod client;
 mod conformance;
 mod domain;
@@ -77,6 +78,8 @@ pub enum Manage {
     Guard(Noun<guard::Verb>),
     /// Extension schemas of a realm
     Schema(Noun<schema::Verb>),
+    /// What operators changed, newest first
+    Audit(Plain<audit::Read>),
     /// Check a running server against the RFCs, in a throw-away realm like the one named
     Conformance(conformance::Conformance),
     /// Sign in, and stay signed in for later commands
@@ -94,6 +97,18 @@ pub struct Noun<V: Subcommand> {
     server: ServerOption,
     /// How to answer: for people or for scripts
     #[arg(long, short, global = true, value_enum, default_value_t, env = "REALMGATE_OUTPUT")]
+    output: Format,
+}
+
+/// A command which needs no verb.
+#[derive(Debug, Args)]
+pub struct Plain<A: Args> {
+    #[command(flatten)]
+    arguments: A,
+    #[command(flatten)]
+    server: ServerOption,
+    /// How to answer: for people or for scripts
+    #[arg(long, short, value_enum, default_value_t, env = "REALMGATE_OUTPUT")]
     output: Format,
 }
 
@@ -150,6 +165,7 @@ async fn answer(command: Manage) -> Result<(), Failure> {
         Manage::Policy(noun) => (policy::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::Guard(noun) => (guard::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::Schema(noun) => (schema::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
+        Manage::Audit(plain) => (audit::run(plain.arguments, &plain.server.sign_in().await?).await?, plain.output),
         Manage::Conformance(conformance) => return conformance.run().await,
         Manage::Login(login) => (login.run().await?, Format::Table),
         Manage::Logout(logout) => (logout.run()?, Format::Table),
@@ -241,6 +257,8 @@ mod tests {
             "guard status acme",
             "guard apply acme --yes",
             "guard discard acme -y",
+            "audit",
+            "audit acme --action scim. --limit 10 --output json",
             "conformance acme --output json",
             "login --username admin --server https://scim.example.com",
             "logout",

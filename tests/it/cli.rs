@@ -168,3 +168,20 @@ async fn schemas_come_and_go() {
     assert_eq!(json_of(&format!("schema list {name}")).await, json!([]));
     assert!(failure_of(&format!("schema add {name} /no/such/file")).await.contains("/no/such/file"));
 }
+
+#[tokio::test]
+async fn what_was_changed_is_read_back() {
+    let name = new_name();
+    json_of(&format!("realm create {name}")).await;
+    json_of(&format!("scim enable {name} --expires-in 90d")).await;
+    json_of(&format!("policy set {name} leaver_guard={{\"count\":20,\"window\":\"1h\"}}")).await;
+    let log = json_of(&format!("audit {name}")).await;
+    let words: Vec<&Value> = log.as_array().expect("a list").iter().map(|entry| &entry["action"]).collect();
+    assert_eq!(words, ["policy.update", "scim.enable", "realm.create"]);
+    let shown = run(&format!("audit {name} --action policy.")).await;
+    let shown = String::from_utf8(shown.stdout).expect("text");
+    assert!(shown.contains(ADMIN.0) && shown.contains("\"count\":20"), "{shown}");
+    let guard = json_of(&format!("guard status {name}")).await;
+    assert_eq!((&guard["held"], &guard["policy"]["count"]), (&json!(0), &json!(20)));
+    assert!(failure_of(&format!("guard apply {name} --yes")).await.contains("nothing is held"));
+}
