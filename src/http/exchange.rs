@@ -117,6 +117,17 @@ impl Ask {
 
     /// The body as a JSON object.
     pub fn json(&self) -> Result<Value> {
+        self.check_media_type()?;
+        Ok(crate::scim::json::parse(&self.body)?)
+    }
+
+    /// The body as JSON of whatever kind.
+    pub fn json_value(&self) -> Result<Value> {
+        self.check_media_type()?;
+        Ok(crate::scim::json::value(&self.body)?)
+    }
+
+    fn check_media_type(&self) -> Result<()> {
         let media_type = self.header(header::CONTENT_TYPE).unwrap_or_default();
         let essence = media_type.split(';').next().unwrap_or_default().trim();
         let known = ["", "application/scim+json", "application/json"].iter().any(|m| essence.eq_ignore_ascii_case(m));
@@ -124,10 +135,7 @@ impl Ask {
         let charset = media_type.to_ascii_lowercase().split_once("charset=").map(|(_, rest)| rest.to_owned());
         let utf8 = charset.is_none_or(|charset| charset.trim_start_matches('"').starts_with("utf-8"));
         let plain = self.header(header::CONTENT_ENCODING).is_none_or(|e| e.eq_ignore_ascii_case("identity"));
-        if !known || !utf8 || !plain {
-            return Err(Failure::MediaType);
-        }
-        Ok(crate::scim::json::parse(&self.body)?)
+        if known && utf8 && plain { Ok(()) } else { Err(Failure::MediaType) }
     }
 }
 

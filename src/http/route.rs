@@ -176,8 +176,9 @@ impl Table {
             // A realm does not even say what it lacks before it knows who asks (M001, M013).
             (miss, Endpoint::Scim(_)) | (miss @ None, _) => {
                 let names = route.path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));
+                let names = names.map(|name| name.trim_start_matches('*'));
                 let value = |name| Ok((name, decoded(found.params.get(name).unwrap_or_default())?));
-                let params = names.filter(|name| !name.starts_with('*')).map(value).collect::<Result<_>>()?;
+                let params = names.filter(|name| *name != "rest").map(value).collect::<Result<_>>()?;
                 Ok(Found { route, params, miss })
             }
             (Some(miss), _) => Err(miss),

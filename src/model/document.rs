@@ -17,6 +17,8 @@ pub struct Document {
     pub updated_at: Timestamp,
     /// A JSON object: `schemas` and what the IdP wrote.
     pub attributes: String,
+    /// Kept in step by the IdP over SCIM, which sees nothing else; if not, an operator made it.
+    pub managed: bool,
 }
 
 impl Document {

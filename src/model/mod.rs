@@ -13,8 +13,10 @@ pub mod identity;
 pub mod jwk;
 pub mod listing;
 pub mod policy;
+pub mod profile;
 pub mod realm;
 pub mod role;
+pub mod search;
 pub mod span;
 pub mod token;
 pub mod user;
@@ -50,6 +52,8 @@ id! {
     UserId,
     /// `id` of a Group (RFC 7643 §3.1).
     GroupId,
+    /// A realm role.
+    RoleId,
     /// A SCIM token, as the operator sees it; its secret is known by hash only.
     TokenId,
     /// An operator or service account of the `master` realm.

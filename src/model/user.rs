@@ -26,7 +26,7 @@ impl User {
 }
 
 /// What the application sees (M052-M058, X4). SCIM's `active` is `true` for a shadow user as well.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// Provisioned, not yet signed in.
@@ -38,6 +38,14 @@ pub enum State {
 }
 
 impl State {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            State::Shadow => "shadow",
+            State::Active => "active",
+            State::Disabled => "disabled",
+        }
+    }
+
     /// `active` is the IdP's word, `activated` whether the first sign-in has happened: two facts, so that a user
     /// who is disabled and enabled again returns to the former state (M056).
     pub const fn of(active: bool, activated: bool) -> Self {

@@ -23,11 +23,12 @@ use crate::{
         resource::{self, Resource, fold},
     },
     store::{
-        Store,
+        self, Store,
         groups::{self, GroupRow},
         json::JsonText,
         members::{self, Outcome, Rules},
         outbox::Origin,
+        people,
         tx::RealmTx,
     },
 };
@@ -45,13 +46,16 @@ pub async fn create(store: &Store, scope: &Scope, incoming: Value, membership: M
         if awaits_members(scope) {
             members::hold_realm(&mut tx).await?;
         }
-        groups::insert(&mut tx, id, row, &Origin::of(scope)).await.map_err(|e| named(e, resource))?;
+        if let Err(error) = groups::insert(&mut tx, id, row, true, &Origin::of(scope)).await {
+            return Err(named(&mut tx, error, resource).await);
+        }
         let mut document = Document {
             id: id.0,
             version: 1,
             created_at: scope.at,
             updated_at: scope.at,
             attributes: row.attributes.0.clone(),
+            managed: true,
         };
         if !delta.add.is_empty() {
             // Nobody sees the group yet, so nobody can put it into another one.
@@ -199,8 +203,11 @@ async fn write(
     let previous: Map<String, Value> =
         changes.into_iter().map(|change| (change.path, change.previous.unwrap_or(Value::Null))).collect();
     let row = row_of(scope, after);
-    let updated = groups::update(tx, GroupId(document.id), &row, &previous, &Origin::of(scope)).await;
-    (document.version, document.updated_at) = updated.map_err(|e| named(e, after))?;
+    (document.version, document.updated_at) =
+        match groups::update(tx, GroupId(document.id), &row, &previous, &Origin::of(scope)).await {
+            Ok(written) => written,
+            Err(error) => return Err(named(tx, error, after).await),
+        };
     document.attributes = row.attributes.0;
     Ok(())
 }
@@ -238,7 +245,7 @@ async fn read_along(tx: RealmTx, document: Document, membership: Membership) -> 
     Ok(Group { document, members })
 }
 
-fn row_of(scope: &Scope, resource: &Resource) -> GroupRow {
+pub(super) fn row_of(scope: &Scope, resource: &Resource) -> GroupRow {
     let display_name_key = fold(resource.display_name().unwrap_or_default());
     let schemas = scope.realm.types.group.schemas_of(resource);
     GroupRow {
@@ -275,15 +282,27 @@ fn unknown(values: &[String]) -> Error {
     ))
 }
 
-/// The database knows which value is taken, the client wants to read it.
-fn named(error: crate::store::error::Error, resource: &Resource) -> Error {
-    if error.is_taken("unique_name") {
-        let name = resource.display_name().unwrap_or_default();
-        return scim::error::Error::uniqueness(format!(
+/// The database knows which value is taken, the client wants to read it, and whose it is. Nothing that the transaction
+/// has done remains.
+async fn named(tx: &mut RealmTx, error: store::error::Error, resource: &Resource) -> Error {
+    if !error.is_taken("unique_name") {
+        return error.into();
+    }
+    let name = resource.display_name().unwrap_or_default();
+    let local = async {
+        tx.rollback().await?;
+        people::is_local_group(tx, &fold(name)).await
+    };
+    let detail = match local.await {
+        Err(error) => return error.into(),
+        Ok(true) => format!(
+            "displayName `{name}` is taken by a local group of this realm, which an operator made and which SCIM does \
+             not see. Let the operator rename or delete that group, or rename this one"
+        ),
+        Ok(false) => format!(
             "displayName `{name}` is taken by another group of this realm (upper and lower case count as the same): \
              look it up with the filter `displayName eq`, link to it or rename one of the two"
-        ))
-        .into();
-    }
-    error.into()
+        ),
+    };
+    scim::error::Error::uniqueness(detail).into()
 }

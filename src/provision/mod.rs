@@ -9,7 +9,9 @@ pub mod extensions;
 pub mod groups;
 pub mod guard;
 pub mod list;
+pub mod people;
 pub mod realms;
+pub mod roles;
 pub mod tokens;
 pub mod users;
 
@@ -37,6 +39,9 @@ pub enum Error {
     /// `If-Match` names another version than the one that is there (RFC 7644 §3.14).
     #[error("the resource is at version {0}: read it again, then repeat the change")]
     Precondition(String),
+    /// An operator's wish for what the IdP alone may do.
+    #[error("{0}")]
+    Managed(String),
     /// An operator's wish which does not fit what is there.
     #[error("{0}")]
     Conflict(String),

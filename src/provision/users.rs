@@ -24,10 +24,11 @@ use crate::{
         schema::ResourceType,
     },
     store::{
-        Store,
+        self, Store,
         json::JsonText,
         members,
         outbox::Origin,
+        people,
         tx::RealmTx,
         users::{self, UserRow},
     },
@@ -45,7 +46,9 @@ pub async fn create(store: &Store, scope: &Scope, incoming: Value) -> Result<Use
         if awaited {
             members::admit_arrivals(&mut tx).await?;
         }
-        users::insert(&mut tx, id, written, activated, &origin, !awaited).await.map_err(|e| named(e, new))?;
+        if let Err(error) = users::insert(&mut tx, id, written, activated, true, &origin, !awaited).await {
+            return Err(named(tx, error, new).await);
+        }
         if awaited {
             members::join(tx, id, written.external_id.as_deref(), &origin).await?;
         }
@@ -61,6 +64,7 @@ pub async fn create(store: &Store, scope: &Scope, incoming: Value) -> Result<Use
             created_at: scope.at,
             updated_at: scope.at,
             attributes: row.attributes.0,
+            managed: true,
         },
         groups: None,
     })
@@ -163,7 +167,8 @@ async fn change(
     .await
 }
 
-async fn write(mut tx: RealmTx, scope: &Scope, user: User, before: &Resource, after: &Resource) -> Result<User> {
+/// Writes what is different of a locked user, tells of it, and commits.
+pub(super) async fn write(mut tx: RealmTx, scope: &Scope, user: User, before: &Resource, after: &Resource) -> Result<User> {
     let changes = patch::changes(before, after);
     if changes.is_empty() {
         tx.commit().await?;
@@ -172,11 +177,15 @@ async fn write(mut tx: RealmTx, scope: &Scope, user: User, before: &Resource, af
     let previous: Map<String, Value> =
         changes.into_iter().map(|change| (change.path, change.previous.unwrap_or(Value::Null))).collect();
     let (id, row) = (UserId(user.document.id), row_of(&scope.realm.types.user, after, user.state != State::Disabled));
-    let follows = scope.realm.policy.display_name == DisplayName::Always;
+    let managed = user.document.managed;
+    let follows = scope.realm.policy.display_name == DisplayName::Always || !managed;
     let origin = Origin::of(scope);
-    let awaited = awaits_members(scope) && before.external_id() != after.external_id();
-    let (version, updated_at) =
-        users::update(&mut tx, id, &row, &previous, follows, &origin, !awaited).await.map_err(|e| named(e, after))?;
+    let awaited = managed && awaits_members(scope) && before.external_id() != after.external_id();
+    let (version, updated_at) = match users::update(&mut tx, id, &row, &previous, follows, &origin, !awaited).await {
+        Ok(written) => written,
+        Err(error) if managed => return Err(named(tx, error, after).await),
+        Err(error) => return Err(error.into()),
+    };
     if awaited {
         members::join(tx, id, row.external_id.as_deref(), &origin).await?;
     }
@@ -198,7 +207,7 @@ fn follow_email(before: &Resource, after: &mut Resource) {
 }
 
 /// `active` is whether the user may come in where the IdP does not say.
-fn row_of(user_type: &ResourceType, resource: &Resource, active: bool) -> UserRow {
+pub(super) fn row_of(user_type: &ResourceType, resource: &Resource, active: bool) -> UserRow {
     let mut email_keys: Vec<String> = resource.emails().map(fold).collect();
     email_keys.sort_unstable();
     email_keys.dedup();
@@ -222,15 +231,34 @@ fn not_found(id: &str) -> Error {
     Error::NotFound(format!("there is no user `{id}` in this realm"))
 }
 
-/// The database knows which value is taken, the client wants to read it.
-fn named(error: crate::store::error::Error, resource: &Resource) -> Error {
-    if error.is_taken("user_name_key") {
-        let name = resource.user_name().unwrap_or_default();
-        return scim::error::Error::uniqueness(format!(
+/// Is the user's name taken by another one?
+pub(super) fn is_taken(error: &Error) -> bool {
+    matches!(error, Error::Store(error) if error.is_taken("user_name_key"))
+}
+
+/// The database knows which value is taken, the client wants to read it, and whose it is.
+async fn named(mut tx: RealmTx, error: store::error::Error, resource: &Resource) -> Error {
+    let error = error.into();
+    if !is_taken(&error) {
+        return error;
+    }
+    let name = resource.user_name().unwrap_or_default();
+    let local = async {
+        tx.rollback().await?;
+        let local = people::is_local_user(&mut tx, &fold(name)).await?;
+        tx.commit().await?;
+        Ok::<_, store::error::Error>(local)
+    };
+    let detail = match local.await {
+        Err(error) => return error.into(),
+        Ok(true) => format!(
+            "userName `{name}` is taken by a local user of this realm, which an operator made and which SCIM does not \
+             see; nobody is taken over by a name. Let the operator rename or delete that user, then try again"
+        ),
+        Ok(false) => format!(
             "userName `{name}` is taken by another user of this realm (upper and lower case count as the same): look \
              it up with the filter `userName eq`, then update that user"
-        ))
-        .into();
-    }
-    error.into()
+        ),
+    };
+    scim::error::Error::uniqueness(detail).into()
 }

@@ -16,24 +16,28 @@ use super::limits::{MAX_DEPTH, MAX_NODES};
 /// Objects of fewer members are searched for a second name one by one, larger ones by hash.
 const FEW: usize = 16;
 
-/// Reads a request body, which must be one JSON object in UTF-8.
+/// Reads a request body, which must be one JSON object in UTF-8, see [`value`]; `invalidSyntax` if it is something else.
+pub fn parse(body: &[u8]) -> Result<Value> {
+    match value(body)? {
+        object @ Value::Object(_) => Ok(object),
+        _ => Err(Error::invalid_syntax("the body must be a JSON object, in braces")),
+    }
+}
+
+/// Reads JSON of whatever kind, in UTF-8.
 ///
-/// `invalidSyntax`: not UTF-8, not JSON, not an object, too deep, or two names in one object which differ at most in
+/// `invalidSyntax`: not UTF-8, not JSON, too deep, or two names in one object which differ at most in
 /// case (names are case-insensitive, RFC 7643 §2.1, so one of the two would be lost). `invalidValue`: U+0000 or half
 /// a surrogate pair in text, a number beyond 64 bits. `TooLarge`: too many values.
-pub fn parse(body: &[u8]) -> Result<Value> {
+pub fn value(body: &[u8]) -> Result<Value> {
     let text = str::from_utf8(body)
         .map_err(|error| Error::invalid_syntax(format!("the body is not UTF-8 (byte {})", error.valid_up_to() + 1)))?;
     let reader = Reader::default();
     let mut json = serde_json::Deserializer::from_str(text);
-    let value = Element { reader: &reader, depth: 0 }
+    Element { reader: &reader, depth: 0 }
         .deserialize(&mut json)
         .and_then(|value| json.end().map(|()| value))
-        .map_err(|error| reader.explain(&error))?;
-    match value {
-        Value::Object(_) => Ok(value),
-        _ => Err(Error::invalid_syntax("the body must be a JSON object, in braces")),
-    }
+        .map_err(|error| reader.explain(&error))
 }
 
 /// What is counted over the whole body, and why reading it was given up.

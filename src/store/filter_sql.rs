@@ -95,7 +95,7 @@ pub(super) enum Element {
     Meta(String),
     /// A row `m` of `group_members`, seen from the group.
     Member,
-    /// A row `m` of `group_members`, seen from the user.
+    /// A row `m` of `group_members` with its row `g` of `groups`, seen from the user.
     Group,
 }
 
@@ -203,7 +203,10 @@ impl Compiler {
             }
             ("groups", false, Some(id)) => {
                 let id = self.bind(Param::Id(id));
-                format!("r.id IN (SELECT m.user_id FROM group_members m WHERE m.realm_id = $1 AND m.group_id = {id})")
+                format!(
+                    "r.id IN (SELECT m.user_id FROM group_members m WHERE m.realm_id = $1 AND m.group_id = {id} AND \
+                     EXISTS (SELECT FROM groups g WHERE g.realm_id = $1 AND g.id = {id} AND g.managed))"
+                )
             }
             ("members", true, Some(id)) => {
                 let id = self.bind(Param::Id(id));
@@ -353,9 +356,7 @@ impl Element {
             ),
             (Element::Group, Some("value")) => Expression::Id("m.group_id"),
             (Element::Group, Some("type")) => Expression::Text("'direct'".into()),
-            (Element::Group, Some("display")) => Expression::Text(
-                "(SELECT g.display_name_key FROM groups g WHERE g.realm_id = $1 AND g.id = m.group_id)".into(),
-            ),
+            (Element::Group, Some("display")) => Expression::Text("g.display_name_key".into()),
             (Element::Meta(_) | Element::Member | Element::Group, _) => Expression::Given,
         }
     }
@@ -401,11 +402,17 @@ pub(super) fn column(found: Resolved) -> Option<Expression> {
 
 /// Where the values of an attribute are: in rows, see [`Values::rows`], or the one in the row `r`.
 fn elements(resource_type: &ResourceType, found: Resolved) -> (Option<String>, Element) {
-    let rows = |of: &str| Some(format!("group_members m WHERE m.realm_id = $1 AND m.{of} = r.id AND"));
     match (found.extension, &*found.attribute.name, is_group(resource_type)) {
         (None, "meta", _) => return (None, Element::Meta(resource_type.name.to_string())),
-        (None, "members", true) => return (rows("group_id"), Element::Member),
-        (None, "groups", false) => return (rows("user_id"), Element::Group),
+        (None, "members", true) => {
+            let rows = "group_members m WHERE m.realm_id = $1 AND m.group_id = r.id AND";
+            return (Some(rows.into()), Element::Member);
+        }
+        (None, "groups", false) => {
+            let rows = "group_members m JOIN groups g ON g.realm_id = m.realm_id AND g.id = m.group_id AND g.managed \
+                        WHERE m.realm_id = $1 AND m.user_id = r.id AND";
+            return (Some(rows.into()), Element::Group);
+        }
         _ => {}
     }
     let value = in_document(found);

@@ -36,34 +36,32 @@ pub struct GroupRow {
 pub const INSERT: &str = "
     WITH created AS (
         INSERT INTO groups (realm_id, id, version, created_at, updated_at, display_name_key, unique_name, external_id,
-                            attributes, comparable)
-        VALUES ($1, $2, 1, $3, $3, $4, $5, $6, $9, $10))
+                            attributes, comparable, managed)
+        VALUES ($1, $2, 1, $3, $3, $4, $5, $6, $9, $10, $11))
     INSERT INTO outbox (realm_id, event, resource_id, version, attributes, actor, request_id, created_at)
     VALUES ($1, 'dsync.group.created', $2, 1, $9, $7, $8, $3)";
 
 pub const FIND: &str = "
-    SELECT id, version, created_at, updated_at, attributes FROM groups WHERE realm_id = $1 AND id = $2";
+    SELECT id, version, created_at, updated_at, attributes, managed FROM groups
+     WHERE realm_id = $1 AND id = $2 AND managed";
 
 /// The group in the first row, a stretch of its members in those behind it: one statement sees both at one moment. Its
 /// parameters are those of [`members::READ`].
 static FIND_WITH_MEMBERS: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "SELECT id, version, created_at, updated_at, attributes, NULL AS place, NULL AS is_there, NULL AS member_id,
-                NULL AS is_nested, NULL AS display
-           FROM groups WHERE realm_id = $1 AND id = ($2::uuid[])[1]
+        "SELECT id, version, created_at, updated_at, attributes, managed, NULL AS place, NULL AS is_there,
+                NULL AS member_id, NULL AS is_nested, NULL AS display
+           FROM groups WHERE realm_id = $1 AND id = ($2::uuid[])[1] AND managed
          UNION ALL
-         SELECT NULL, NULL, NULL, NULL, NULL, m.* FROM ({}) m",
+         SELECT NULL, NULL, NULL, NULL, NULL, NULL, m.* FROM ({}) m",
         members::READ
     )
 });
 
 /// Foreign keys still find the group meanwhile, so it can become a member of others.
-const LOCK: &str = "
-    SELECT id, version, created_at, updated_at, attributes FROM groups WHERE realm_id = $1 AND id = $2
-       FOR NO KEY UPDATE";
+static LOCK: LazyLock<String> = LazyLock::new(|| format!("{FIND} FOR NO KEY UPDATE"));
 
-const LOCK_TO_DELETE: &str = "
-    SELECT id, version, created_at, updated_at, attributes FROM groups WHERE realm_id = $1 AND id = $2 FOR UPDATE";
+static LOCK_TO_DELETE: LazyLock<String> = LazyLock::new(|| format!("{FIND} FOR UPDATE"));
 
 const UPDATE: &str = "
     WITH updated AS (
@@ -100,7 +98,13 @@ const DELETE: &str = "
     SELECT $1, 'dsync.group.deleted', $2, version + 1, attributes, $4, $5, $3 FROM gone";
 
 /// Creates the group, without members.
-pub async fn insert(tx: &mut RealmTx, id: GroupId, row: &GroupRow, origin: &Origin<'_>) -> Result<()> {
+pub async fn insert(
+    tx: &mut RealmTx,
+    id: GroupId,
+    row: &GroupRow,
+    managed: bool,
+    origin: &Origin<'_>,
+) -> Result<()> {
     tx.query(
         INSERT,
         &[
@@ -113,12 +117,14 @@ pub async fn insert(tx: &mut RealmTx, id: GroupId, row: &GroupRow, origin: &Orig
             &origin.request_id,
             &row.attributes,
             &row.comparable,
+            &managed,
         ],
     )
     .await
     .map(|_| ())
 }
 
+/// The group of the IdP's.
 pub async fn find(tx: &mut RealmTx, id: GroupId) -> Result<Option<Document>> {
     tx.query(FIND, &[&id.0]).await?.first().map(document_from).transpose()
 }
@@ -135,14 +141,14 @@ pub async fn find_with_members(mut tx: RealmTx, id: GroupId, named: bool) -> Res
     }
 }
 
-/// The group, held against every other writer of it and of its membership until the transaction ends.
+/// The group of the IdP's, held against every other writer of it and of its membership until the transaction ends.
 pub async fn lock(tx: &mut RealmTx, id: GroupId) -> Result<Option<Document>> {
-    tx.query(LOCK, &[&id.0]).await?.first().map(document_from).transpose()
+    tx.query(&LOCK, &[&id.0]).await?.first().map(document_from).transpose()
 }
 
-/// The group, held against everybody who would write it or refer to it.
+/// The group of the IdP's, held against everybody who would write it or refer to it.
 pub async fn lock_to_delete(tx: &mut RealmTx, id: GroupId) -> Result<Option<Document>> {
-    tx.query(LOCK_TO_DELETE, &[&id.0]).await?.first().map(document_from).transpose()
+    tx.query(&LOCK_TO_DELETE, &[&id.0]).await?.first().map(document_from).transpose()
 }
 
 /// Writes a locked group. `previous` are the former values of what changed. Answers version and time of the change.

@@ -18,10 +18,10 @@ use crate::model::{
 /// Holds the guard until the transaction ends. The users are counted anew if that was long ago.
 const LOCK: &str = "
     INSERT INTO leaver_guards (realm_id, active_users, counted_at)
-    VALUES ($1, (SELECT count(*) FROM users WHERE realm_id = $1 AND active), $2)
+    VALUES ($1, (SELECT count(*) FROM users WHERE realm_id = $1 AND active AND managed), $2)
     ON CONFLICT (realm_id) DO UPDATE
        SET active_users = CASE WHEN leaver_guards.counted_at > $3 THEN leaver_guards.active_users
-                               ELSE (SELECT count(*) FROM users WHERE realm_id = $1 AND active) END,
+                               ELSE (SELECT count(*) FROM users WHERE realm_id = $1 AND active AND managed) END,
            counted_at = CASE WHEN leaver_guards.counted_at > $3 THEN leaver_guards.counted_at ELSE $2 END
     RETURNING active_users, held_since";
 
@@ -62,7 +62,7 @@ const LIST: &str = "
 const STATUS: &str = "
     SELECT (SELECT count(*) FROM departures WHERE realm_id = $1 AND departed_at > $2) AS departed,
            coalesce((SELECT active_users FROM leaver_guards WHERE realm_id = $1),
-                    (SELECT count(*) FROM users WHERE realm_id = $1 AND active)) AS active_users,
+                    (SELECT count(*) FROM users WHERE realm_id = $1 AND active AND managed)) AS active_users,
            (SELECT held_since FROM leaver_guards WHERE realm_id = $1) AS held_since,
            (SELECT count(*) FROM held_changes WHERE realm_id = $1) AS held";
 

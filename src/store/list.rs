@@ -247,14 +247,14 @@ impl Part {
         Some(format!(
             "SELECT {columns}, {key_sql} AS key, ({key_sql})::text AS place
                FROM (SELECT * FROM {table} r
-                      WHERE r.realm_id = $1 AND ({}) AND $2::text IS NOT NULL {fence}) r
+                      WHERE r.realm_id = $1 AND r.managed AND ({}) AND $2::text IS NOT NULL {fence}) r
               WHERE {beyond} {order} {limit}",
             condition.sql
         ))
     }
 
     fn columns(&self, with_groups: bool) -> String {
-        let document = "r.id, r.version, r.created_at, r.updated_at, r.attributes";
+        let document = "r.id, r.version, r.created_at, r.updated_at, r.attributes, r.managed";
         let groups = if with_groups { GROUPS } else { "NULL::jsonb" };
         if self.is_group {
             format!("{document}, NULL::boolean AS active, NULL::timestamptz AS activated_at, NULL::jsonb AS groups")
@@ -266,7 +266,13 @@ impl Part {
     fn count(&self, stretch: Stretch) -> Option<String> {
         let (table, condition) = (self.table(), &self.condition.sql);
         let (_, within) = self.within(stretch)?;
-        Some(format!("(SELECT count(*) FROM {table} r WHERE r.realm_id = $1 AND ({condition}) AND {within})"))
+        let all = format!("SELECT count(*) FROM {table} r WHERE r.realm_id = $1");
+        Some(if condition == "TRUE" && within == "TRUE" {
+            // Indexes alone tell it: all that there are, less the operators' own.
+            format!("(({all}) - ({all} AND NOT r.managed))")
+        } else {
+            format!("({all} AND r.managed AND ({condition}) AND {within})")
+        })
     }
 }
 

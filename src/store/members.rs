@@ -1,4 +1,5 @@
-//! Membership, row by row: what is named comes or goes, and nothing else is touched.
+//! Membership, row by row: what is named comes or goes, and nothing else is touched. The IdP's side of it: the groups
+//! which operators made, and the users, are in [`super::people`].
 
 use jiff::Timestamp;
 use tokio_postgres::{Row, types::ToSql};
@@ -26,11 +27,11 @@ const JOIN: &str = "
         DELETE FROM pending_members
          WHERE realm_id = $1 AND value IN ($2::uuid::text, $3)
            AND (value = $2::uuid::text OR NOT EXISTS (
-                    SELECT FROM users WHERE realm_id = $1 AND external_id = $3 AND id <> $2))
+                    SELECT FROM users WHERE realm_id = $1 AND external_id = $3 AND id <> $2 AND managed))
         RETURNING group_id),
     joined AS (
-        INSERT INTO group_members (realm_id, group_id, member_id, user_id, created_at)
-        SELECT DISTINCT $1::uuid, group_id, $2, $2, $4::timestamptz FROM awaited
+        INSERT INTO group_members (realm_id, group_id, member_id, user_id, created_at, actor, request_id)
+        SELECT DISTINCT $1::uuid, group_id, $2, $2, $4::timestamptz, $5::jsonb, $6 FROM awaited
         ON CONFLICT DO NOTHING
         RETURNING group_id),
     held AS (
@@ -61,11 +62,11 @@ pub const CHANGE: &str = "
         SELECT n.group_id, n.value, n.comes, coalesce(u.id, e.id) AS user_id, g.id AS nested_id,
                coalesce(u.id, g.id, e.id) AS member_id
           FROM named n
-          LEFT JOIN LATERAL (SELECT id FROM users WHERE realm_id = $1 AND id = n.id LIMIT 1) u ON true
-          LEFT JOIN LATERAL (SELECT id FROM groups WHERE realm_id = $1 AND id = n.id LIMIT 1) g ON true
+          LEFT JOIN LATERAL (SELECT id FROM users WHERE realm_id = $1 AND id = n.id AND managed LIMIT 1) u ON true
+          LEFT JOIN LATERAL (SELECT id FROM groups WHERE realm_id = $1 AND id = n.id AND managed LIMIT 1) g ON true
           LEFT JOIN LATERAL (
               SELECT (array_agg(id))[1] AS id FROM users
-               WHERE $7 AND u.id IS NULL AND g.id IS NULL AND realm_id = $1 AND external_id = n.value
+               WHERE $7 AND u.id IS NULL AND g.id IS NULL AND realm_id = $1 AND external_id = n.value AND managed
               HAVING count(*) = 1) e ON true),
     come AS (SELECT * FROM found WHERE comes AND member_id IS NOT NULL),
     unknown AS (
@@ -96,8 +97,8 @@ pub const CHANGE: &str = "
         RETURNING m.member_id),
     gone AS (SELECT member_id FROM swept UNION ALL SELECT member_id FROM taken),
     added AS (
-        INSERT INTO group_members (realm_id, group_id, member_id, user_id, nested_id, created_at)
-        SELECT $1, $2, member_id, user_id, nested_id, $9 FROM come WHERE EXISTS (SELECT FROM sound)
+        INSERT INTO group_members (realm_id, group_id, member_id, user_id, nested_id, created_at, actor, request_id)
+        SELECT $1, $2, member_id, user_id, nested_id, $9, $10, $11 FROM come WHERE EXISTS (SELECT FROM sound)
         ON CONFLICT DO NOTHING
         RETURNING member_id),
     forgotten AS (
@@ -146,7 +147,8 @@ pub(super) const READ: &str = "
                 ELSE (SELECT coalesce(attributes -> 'displayName', attributes -> 'userName') FROM users
                        WHERE realm_id = $1 AND id = m.member_id) END AS display
       FROM unnest($2::uuid[]) WITH ORDINALITY AS t (group_id, place)
-      LEFT JOIN LATERAL (SELECT true AS is_there FROM groups WHERE realm_id = $1 AND id = t.group_id LIMIT 1) g ON true
+      LEFT JOIN LATERAL (
+          SELECT true AS is_there FROM groups WHERE realm_id = $1 AND id = t.group_id AND managed LIMIT 1) g ON true
       LEFT JOIN LATERAL (
           SELECT member_id, nested_id IS NOT NULL AS is_nested FROM group_members
            WHERE realm_id = $1 AND group_id = t.group_id

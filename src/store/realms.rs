@@ -58,12 +58,13 @@ macro_rules! delete_some {
 }
 
 /// What a realm holds most of. Who refers to a row goes before it, so that no foreign key has anything to look for.
-const DELETE_SOME: [&str; 9] = [
+const DELETE_SOME: [&str; 10] = [
     delete_some!("outbox", "id"),
     delete_some!("held_changes", "kind, subject_id, group_id"),
     delete_some!("departures", "person_id"),
     delete_some!("tombstones", "resource_type, id"),
     delete_some!("group_members", "group_id, member_id"),
+    delete_some!("group_roles", "group_id, role_id"),
     delete_some!("groups", "id"),
     delete_some!("user_roles", "user_id, role_id"),
     delete_some!("user_emails", "user_id, email_key"),

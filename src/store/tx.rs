@@ -87,6 +87,20 @@ impl RealmTx {
         Ok(())
     }
 
+    /// Takes back what has not been committed. The next statement begins anew.
+    pub async fn rollback(&mut self) -> Result<()> {
+        let Some(client) = self.client.as_ref().filter(|_| self.state == State::Open) else { return Ok(()) };
+        let undone = self.store.bounded(client.batch_execute("ROLLBACK")).await;
+        self.state = State::Ended;
+        match undone {
+            Ok(outcome) => Ok(outcome?),
+            Err(away) => {
+                self.client.take().map(Object::take).map(drop).unwrap_or_default();
+                Err(away)
+            }
+        }
+    }
+
     /// Is the realm still at the epoch under which the caller was let in?
     pub async fn check(mut self) -> Result<()> {
         self.flight(None, 0, true).await.map(|_| ())

@@ -30,29 +30,30 @@ pub struct UserRow {
     pub comparable: Option<JsonText>,
 }
 
-/// One statement: the user, its e-mails, its role mapping, its outbox row.
+/// One statement: the user, its e-mails, its role mapping if the IdP manages it, its outbox row.
 pub const INSERT: &str = "
     WITH created AS (
         INSERT INTO users (realm_id, id, version, created_at, updated_at, active, activated_at, user_name_key,
-                           external_id, display_name_key, display_name, attributes, comparable)
-        VALUES ($1, $2, 1, $3, $3, $4, $5, $6, $7, $8, $12::jsonb ->> 'displayName', $12, $13)),
+                           external_id, display_name_key, display_name, attributes, comparable, managed)
+        VALUES ($1, $2, 1, $3, $3, $4, $5, $6, $7, $8, $12::jsonb ->> 'displayName', $12, $13, $14)),
     mails AS (
         INSERT INTO user_emails (realm_id, user_id, email_key) SELECT $1, $2, key FROM unnest($9::text[]) AS key),
     mapped AS (
-        INSERT INTO user_roles (realm_id, user_id, role_id, created_at)
-        SELECT $1, $2, id, $3 FROM roles WHERE realm_id = $1 AND name = 'scim-managed')
+        INSERT INTO user_roles (realm_id, user_id, role_id, created_at, actor, request_id)
+        SELECT $1, $2, id, $3, $10, $11 FROM roles WHERE realm_id = $1 AND name = 'scim-managed' AND $14)
     INSERT INTO outbox (realm_id, event, resource_id, version, attributes, actor, request_id, created_at)
     VALUES ($1, 'dsync.user.created', $2, 1, $12, $10, $11, $3)";
 
-/// A user, with the groups it is a direct member of; `$3` is the URL which a group's id is appended to.
+/// A user of the IdP's, with the groups of the IdP's it is a direct member of; `$3` is the URL which a group's id is
+/// appended to.
 pub const FIND: &str = "
-    SELECT r.id, r.version, r.created_at, r.updated_at, r.active, r.activated_at, r.attributes,
+    SELECT r.id, r.version, r.created_at, r.updated_at, r.active, r.activated_at, r.attributes, r.managed,
            (SELECT jsonb_agg(jsonb_build_object('value', g.id, '$ref', $3::text || g.id, 'type', 'direct',
                                                 'display', g.attributes -> 'displayName') ORDER BY g.id)
-              FROM group_members m JOIN groups g ON g.realm_id = m.realm_id AND g.id = m.group_id
+              FROM group_members m JOIN groups g ON g.realm_id = m.realm_id AND g.id = m.group_id AND g.managed
              WHERE m.realm_id = $1 AND m.user_id = r.id) AS groups
       FROM users r
-     WHERE r.realm_id = $1 AND r.id = $2";
+     WHERE r.realm_id = $1 AND r.id = $2 AND r.managed";
 
 /// The same, held against every other writer until the transaction ends.
 static LOCK: LazyLock<String> = LazyLock::new(|| format!("{FIND} FOR UPDATE OF r"));
@@ -61,7 +62,7 @@ static LOCK: LazyLock<String> = LazyLock::new(|| format!("{FIND} FOR UPDATE OF r
 pub(super) const GROUPS: &str = "
     (SELECT jsonb_agg(jsonb_build_object('value', g.id, '$ref', $2::text || g.id, 'type', 'direct',
                                          'display', g.attributes -> 'displayName') ORDER BY g.id)
-       FROM group_members m JOIN groups g ON g.realm_id = m.realm_id AND g.id = m.group_id
+       FROM group_members m JOIN groups g ON g.realm_id = m.realm_id AND g.id = m.group_id AND g.managed
       WHERE m.realm_id = $1 AND m.user_id = r.id)";
 
 /// The display name of the application follows only where the policy says so (M065).
@@ -103,17 +104,18 @@ const DELETE: &str = "
         SELECT $1, 'dsync.user.deleted', $2, version + 1, attributes, $4, $5, $3 FROM user_gone)
     SELECT FROM user_gone";
 
-/// Creates the user; and commits, if that is the `last` statement. `activated` where the policy wants no shadow.
+/// Creates the user; and commits, if that is the `last` statement. `activated` where nobody wants a shadow.
 pub async fn insert(
     tx: &mut RealmTx,
     id: UserId,
     row: &UserRow,
     activated: bool,
+    managed: bool,
     origin: &Origin<'_>,
     last: bool,
 ) -> Result<()> {
     let activated_at = activated.then_some(origin.at);
-    let params: [&(dyn ToSql + Sync); 12] = [
+    let params: [&(dyn ToSql + Sync); 13] = [
         &id.0,
         &origin.at,
         &row.active,
@@ -126,6 +128,7 @@ pub async fn insert(
         &origin.request_id,
         &row.attributes,
         &row.comparable,
+        &managed,
     ];
     let outcome = if last { tx.finish(INSERT, &params).await } else { tx.query(INSERT, &params).await };
     outcome.map(|_| ())
@@ -197,5 +200,6 @@ pub(super) fn document_from(row: &Row) -> Result<Document> {
         created_at: row.try_get("created_at")?,
         updated_at: row.try_get("updated_at")?,
         attributes: row.try_get::<_, JsonText>("attributes")?.0,
+        managed: row.try_get("managed")?,
     })
 }

@@ -2,10 +2,14 @@
 
 mod audit;
 mod domains;
+mod groups;
 mod guard;
+mod query;
 mod realms;
+mod roles;
 mod schemas;
 mod scim;
+mod users;
 
 use std::sync::{Arc, LazyLock};
 
@@ -34,6 +38,10 @@ use crate::{
 
 /// The route table.
 pub fn routes() -> Vec<Route> {
+    [of_realms(), users::routes(), groups::routes(), roles::routes()].into_iter().flatten().collect()
+}
+
+fn of_realms() -> Vec<Route> {
     vec![
         route(Method::GET, "/admin/openapi.json", admin(Operator, openapi)).says("This document").answers::<Value>(200),
         route(Method::GET, "/admin/audit-log", admin(Everything, audit::of_all))
@@ -131,7 +139,6 @@ pub fn routes() -> Vec<Route> {
 }
 
 /// The operator's standing in the realm which the path names: what the verbs on its users and groups take.
-#[expect(dead_code, reason = "for the verbs on users and groups")]
 async fn scope(edge: &Edge, call: &Permitted<Admin>) -> Result<Scope> {
     let realm = provision::realms::get(&edge.store, call.param("realm")).await?;
     Ok(Scope { realm: Arc::new(realm), cause: call.cause() })

@@ -127,7 +127,16 @@ where
             }
             let base_url = edge.settings.public_url.clone();
             let ask = Arc::new(read(&mut call, &edge, base_url).await?);
-            inner.call(Bound { route: call.route, call: Permitted { caller, ask } }).await
+            let mut tries = 0;
+            loop {
+                tries += 1;
+                let permitted = Permitted { caller: caller.clone(), ask: ask.clone() };
+                match inner.call(Bound { route: call.route, call: permitted }).await {
+                    // The handler reads the realm anew.
+                    Err(failure) if failure.is_stale() && tries < TRIES => {}
+                    answer => return answer,
+                }
+            }
         })
     }
 }

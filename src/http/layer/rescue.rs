@@ -83,7 +83,7 @@ fn status_of(failure: &Failure) -> (u16, Option<&'static str>) {
         | Failure::Grant { .. }
         | Failure::Verb(provision::Error::Invalid(_)) => (400, None),
         Failure::Invalid(_) => (400, Some("invalidValue")),
-        Failure::FilteredDiscovery | Failure::Forbidden => (403, None),
+        Failure::FilteredDiscovery | Failure::Forbidden | Failure::Verb(provision::Error::Managed(_)) => (403, None),
         Failure::Method(_) => (405, None),
         Failure::NotAcceptable => (406, None),
         Failure::MediaType => (415, None),
