@@ -26,6 +26,7 @@ use crate::{
         invalidate::Bus,
         keys::Keys,
         operator::{self, Lives, Operators},
+        quota::Quotas,
     },
     config::Config,
     http::{
@@ -37,6 +38,7 @@ use crate::{
     },
     model::{
         Actor, Cause,
+        policy::RateLimit,
         realm::{MASTER, Realm},
         token::PlainToken,
     },
@@ -68,6 +70,7 @@ pub async fn run(config: Config, ready_file: Option<PathBuf>) -> Result<()> {
     let operators = Operators::new(&store, issuer, lives, keys);
     let bus = config.redis_url.as_ref().map(|url| Bus::open(url.reveal())).transpose();
     let bus = bus.context("redis_url (REALMGATE_REDIS_URL) is not a Redis URL")?;
+    let quotas = Quotas::new(rate_limit(&config), bus.clone()).context("Redis cannot be used to count requests")?;
     let access = Access::new(store.clone(), bus.clone(), &access_options(&config));
     // Shown at once: what it holds is nowhere else. The listener is open already, so what it says works.
     if let Some(welcome) = first_start(&store, &config, database.embedded.is_some()).await? {
@@ -78,7 +81,7 @@ pub async fn run(config: Config, ready_file: Option<PathBuf>) -> Result<()> {
 
     let (phase_tx, phase) = watch::channel(Phase::Serving);
     let settings = Arc::new(settings(&config, &public_url));
-    let edge = Edge { store: store.clone(), access, operators, walks: Walks::new(), settings };
+    let edge = Edge { store: store.clone(), access, operators, quotas, walks: Walks::new(), settings };
     let ops = Ops { store: store.clone(), bus, phase: phase.clone(), metrics: Arc::new(metrics.clone()) };
     tokio::spawn(upkeep(metrics));
     tokio::spawn(watch_tokens(store.clone()));
@@ -294,6 +297,10 @@ fn access_options(config: &Config) -> access::Options {
         unknown_ttl: tokens.unknown_ttl,
         unknown_entries: tokens.unknown_entries,
     }
+}
+
+fn rate_limit(config: &Config) -> Option<RateLimit> {
+    RateLimit::new(config.rate_limit.requests_per_second, config.rate_limit.burst)
 }
 
 fn settings(config: &Config, public_url: &str) -> Settings {

@@ -33,6 +33,9 @@ const STORE_ERRORS: &str = "realmgate_store_errors_total";
 const TOKENS_EXPIRING: &str = "realmgate_realms_token_expiring";
 const DEPARTURES_HELD: &str = "realmgate_departures_held_total";
 const KEY_FETCHES: &str = "realmgate_key_fetches_total";
+const REDIS_CONNECTED: &str = "realmgate_redis_connected";
+const QUOTA_ASKS: &str = "realmgate_quota_asks_total";
+const RATE_LIMITED: &str = "realmgate_rate_limited_total";
 const BUILD_INFO: &str = "realmgate_build_info";
 
 const METRICS: &[(Kind, &str, Unit, &str)] = &[
@@ -48,6 +51,14 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
     (Kind::Gauge, TOKENS_EXPIRING, Unit::Count, "Realms whose last SCIM token ends within so many days; 0: has ended."),
     (Kind::Counter, DEPARTURES_HELD, Unit::Count, "Departures held by the leaver guards of realms."),
     (Kind::Counter, KEY_FETCHES, Unit::Count, "Public keys of other issuers asked for at their servers, by outcome."),
+    (Kind::Gauge, REDIS_CONNECTED, Unit::Count, "1 if this node hears the others through Redis, 0 if it counts alone."),
+    (
+        Kind::Counter,
+        QUOTA_ASKS,
+        Unit::Count,
+        "Questions to Redis for a share of a realm's budget; an unanswered one leaves the node to count alone for a second.",
+    ),
+    (Kind::Counter, RATE_LIMITED, Unit::Count, "Requests beyond their realm's limit, by lane and outcome."),
     (Kind::Gauge, BUILD_INFO, Unit::Count, "Always 1; the label tells the version."),
 ];
 
@@ -116,6 +127,13 @@ label! {
         WrongPassword = "wrong_password",
         /// No verdict, because the store was away.
         Unavailable = "unavailable",
+    }
+
+    /// The budget of a realm which a request drew on.
+    Lane {
+        Normal = "normal",
+        /// For requests which take access away.
+        Reserved = "reserved",
     }
 
     /// Where a connection came in.
@@ -246,6 +264,22 @@ pub fn departures_held(departures: usize) {
 /// The public keys of another issuer were asked for.
 pub fn keys_fetched(successfully: bool) {
     counter!(KEY_FETCHES, "outcome" => if successfully { "fetched" } else { "failed" }).increment(1);
+}
+
+/// Redis was found, or lost.
+pub fn redis(connected: bool) {
+    gauge!(REDIS_CONNECTED).set(u8::from(connected));
+}
+
+/// Redis was asked for a share of a realm's budget, and answered or not.
+pub fn quota_ask(answered: bool) {
+    counter!(QUOTA_ASKS, "outcome" => if answered { "answered" } else { "unanswered" }).increment(1);
+}
+
+/// A request went beyond its realm's limit: it was refused, or let in by the reserve.
+pub fn rate_limited(lane: Lane, let_in: bool) {
+    let outcome = if let_in { Outcome::Served } else { Outcome::Refused };
+    counter!(RATE_LIMITED, "lane" => lane.as_str(), "outcome" => outcome.as_str()).increment(1);
 }
 
 /// An open connection: it is counted for as long as this lives.

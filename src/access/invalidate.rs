@@ -24,6 +24,7 @@ use tokio::{
 use tracing::{debug, info, warn};
 
 use super::Access;
+use crate::telemetry;
 
 const CHANNEL: &str = "realmgate:realms";
 /// What is published when nothing has changed, so that silence means that Redis is away.
@@ -32,6 +33,8 @@ const CHANGE: &str = "change";
 const BEAT_EVERY: Duration = Duration::from_secs(1);
 const SILENCE: Duration = Duration::from_millis(2_500);
 const RETRY: Duration = Duration::from_millis(500);
+/// How long a realm is known without asking again, while Redis is away.
+const SHORT_LIFE: Duration = Duration::from_secs(1);
 
 /// The way to the other nodes. Cheap to clone.
 #[derive(Clone)]
@@ -44,6 +47,10 @@ impl Bus {
     /// Says whether `url` is one. Connects when it is followed.
     pub fn open(url: &str) -> RedisResult<Self> {
         Ok(Self { client: Client::open(url)?, hearing: Arc::default() })
+    }
+
+    pub(super) fn client(&self) -> Client {
+        self.client.clone()
     }
 
     /// Would this node have heard of a change?
@@ -75,6 +82,7 @@ impl Bus {
         access.forget_here();
         while let Ok(Some(message)) = timeout(SILENCE, messages.next()).await {
             if !self.hearing.swap(true, Ordering::AcqRel) {
+                telemetry::redis(true);
                 info!("Redis tells what other nodes change");
             }
             if message.get_payload_bytes() == CHANGE.as_bytes() {
@@ -88,7 +96,7 @@ impl Bus {
 impl Access {
     /// Forgets what others change, and tells them of changes here, for as long as the process lives.
     pub async fn follow_changes(self) {
-        tokio::join!(self.follow_store(), self.follow_bus(), self.feed_bus());
+        tokio::join!(self.follow_store(), self.follow_bus(), self.feed_bus(), self.shorten_life());
     }
 
     async fn follow_store(&self) {
@@ -103,13 +111,28 @@ impl Access {
         let Some(bus) = &self.shared.bus else { return };
         loop {
             let outcome = bus.hear(self).await;
+            telemetry::redis(false);
             if bus.hearing.swap(false, Ordering::AcqRel) {
-                warn!("Redis is away: each request asks the database whether its realm has changed");
+                self.forget_here();
+                warn!(
+                    "Redis is away: this node counts requests alone, and asks the database whether a realm has changed"
+                );
             }
             if let Err(error) = outcome {
                 debug!(%error, "Redis cannot be reached");
             }
             sleep(RETRY).await;
+        }
+    }
+
+    /// While this node cannot hear the others, nothing that it knows of realms is older than [`SHORT_LIFE`].
+    async fn shorten_life(&self) {
+        let Some(bus) = &self.shared.bus else { return };
+        loop {
+            sleep(SHORT_LIFE).await;
+            if !bus.is_hearing() {
+                self.forget_here();
+            }
         }
     }
 

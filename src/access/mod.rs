@@ -12,6 +12,7 @@ pub mod invalidate;
 pub mod jwt;
 pub mod keys;
 pub mod operator;
+pub mod quota;
 pub mod realm;
 
 use std::{

@@ -22,7 +22,8 @@ pub enum Verb {
     Set {
         #[arg(value_parser = RealmName::parse)]
         realm: RealmName,
-        /// For example `on_delete=purge` or `user_name_follows_email=true`
+        /// For example `on_delete=purge`, `user_name_follows_email=true` or
+        /// `rate_limit={"requests_per_second":50,"burst":200}`; `null` is the default
         #[arg(required = true, value_name = "KEY=VALUE", value_parser = rule)]
         rules: Vec<(String, Value)>,
     },

@@ -55,6 +55,7 @@ pub struct Config {
     pub tokens: Tokens,
     pub admin: Admin,
     pub outbound: Outbound,
+    pub rate_limit: RateLimit,
     /// The first admin, from `REALMGATE_BOOTSTRAP_ADMIN_USERNAME` and `_PASSWORD`.
     #[serde(skip)]
     pub bootstrap_admin: Option<BootstrapAdmin>,
@@ -160,6 +161,16 @@ pub struct Outbound {
     pub allow: Vec<Network>,
 }
 
+/// Of a realm whose policy says nothing. Both zero: no limit.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RateLimit {
+    #[serde(deserialize_with = "value::number")]
+    pub requests_per_second: u32,
+    #[serde(deserialize_with = "value::number")]
+    pub burst: u32,
+}
+
 /// The admin whom a first start creates, when the operator wants no generated password.
 #[derive(Debug, Clone)]
 pub struct BootstrapAdmin {
@@ -183,6 +194,10 @@ pub enum Error {
     Pages(i64, i64),
     #[error("`limits.header_bytes` is {0}: write at least 8KiB")]
     Headers(usize),
+    #[error(
+        "of `rate_limit.requests_per_second` ({0}) and `rate_limit.burst` ({1}) one is 0: set both, or none for no limit"
+    )]
+    RateLimit(u32, u32),
     #[error("REALMGATE_BOOTSTRAP_ADMIN_USERNAME is set without REALMGATE_BOOTSTRAP_ADMIN_PASSWORD: set both or none")]
     BootstrapPassword,
     #[error("there is no home for the data: set `data_dir` (REALMGATE_DATA_DIR), or the variable HOME")]
@@ -232,6 +247,10 @@ impl Config {
         }
         if limits.header_bytes < 8 * 1024 {
             return Err(Error::Headers(limits.header_bytes));
+        }
+        let RateLimit { requests_per_second, burst } = self.rate_limit;
+        if (requests_per_second == 0) != (burst == 0) {
+            return Err(Error::RateLimit(requests_per_second, burst));
         }
         Ok(())
     }

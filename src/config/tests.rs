@@ -30,7 +30,7 @@ fn a_variable_wins_over_the_file_and_the_file_over_the_default() {
 
 #[test]
 fn a_mistake_names_key_value_and_remedy() {
-    assert_snapshot!(mistake("lisen = 1", &[]), @"realmgate.toml: `lisen` is no setting: there are admin, data_dir, database, database_url, limits, listen, log, log_format, management_listen, outbound, postgres_bin_dir, public_url, redis_url, tokens, trusted_proxies");
+    assert_snapshot!(mistake("lisen = 1", &[]), @"realmgate.toml: `lisen` is no setting: there are admin, data_dir, database, database_url, limits, listen, log, log_format, management_listen, outbound, postgres_bin_dir, public_url, rate_limit, redis_url, tokens, trusted_proxies");
     assert_snapshot!(mistake("[tokens]\nttl = '1s'", &[]), @"realmgate.toml: `tokens.ttl` is no setting: there are cache_entries, cache_ttl, unknown_entries, unknown_ttl");
     assert_snapshot!(mistake("tokens = 1", &[]), @"realmgate.toml: `tokens` is no setting: it is a section, write `[tokens]`");
     assert_snapshot!(mistake("[sync]\npace = 1", &[]), @"realmgate.toml: `sync.pace` is no setting: see config/default.toml for all there are");
@@ -43,6 +43,8 @@ fn a_mistake_names_key_value_and_remedy() {
     assert_snapshot!(mistake("log_format = 'xml'", &[]), @"realmgate.toml: setting `log_format`: unknown variant `xml`, expected one of `auto`, `text`, `json`");
     assert_snapshot!(mistake("[limits]\npage_max = 50", &[]), @"`limits.page_default` (100) is more than `limits.page_max` (50): lower the one or raise the other");
     assert_snapshot!(mistake("[limits]\nheader_bytes = 100", &[]), @"`limits.header_bytes` is 100: write at least 8KiB");
+    assert_snapshot!(mistake("[rate_limit]\nburst = 50", &[]), @"of `rate_limit.requests_per_second` (0) and `rate_limit.burst` (50) one is 0: set both, or none for no limit");
+    assert_snapshot!(mistake("[rate_limit]\nburst = -1", &[]), @"realmgate.toml: setting `rate_limit.burst`: `-1` does not fit: write a whole number from 0 to 1000000000");
 }
 
 #[test]

@@ -121,9 +121,17 @@ pub fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error
 
 /// A whole number from 1 to a thousand million.
 pub fn count<'de, T: TryFrom<u32>, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
-    let expected = "a whole number from 1 to 1000000000";
+    whole(from, 1, "a whole number from 1 to 1000000000")
+}
+
+/// A whole number up to a thousand million.
+pub fn number<'de, T: TryFrom<u32>, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
+    whole(from, 0, "a whole number from 0 to 1000000000")
+}
+
+fn whole<'de, T: TryFrom<u32>, D: Deserializer<'de>>(from: D, least: i64, expected: &str) -> Result<T, D::Error> {
     match Value::deserialize(from)? {
-        Value::Integer(n @ 1..=1_000_000_000) => {
+        Value::Integer(n @ ..=1_000_000_000) if n >= least => {
             let fitting = u32::try_from(n).ok().and_then(|n| T::try_from(n).ok());
             fitting.ok_or_else(|| unfit(n, expected))
         }

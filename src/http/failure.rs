@@ -1,7 +1,7 @@
 //! Every way in which a request can end without its answer. A status is chosen in `layer::rescue`, and only there.
 
 use crate::{
-    access::{self, operator::Refusal},
+    access::{self, operator::Refusal, quota::Spent},
     provision, scim, store,
 };
 
@@ -56,6 +56,9 @@ pub enum Failure {
     /// Too many requests are in flight.
     #[error("too many requests are in flight, try again in a moment")]
     Busy,
+    /// The realm has sent more than its limit.
+    #[error("{0}")]
+    RateLimited(Spent),
     #[error("the request took too long")]
     TimedOut,
     #[error("something unforeseen happened; it is in the log under this request's id")]

@@ -20,12 +20,12 @@ use std::{sync::Arc, time::Duration};
 use tower::{Layer, ServiceBuilder, util::BoxCloneSyncService};
 
 use crate::{
-    access::{Access, operator::Operators},
+    access::{Access, operator::Operators, quota::Quotas},
     scim::list::PageSizes,
     store::Store,
 };
 use exchange::{Reply, Request};
-use layer::{authenticate, bounds, negotiate, realm, rescue, trace};
+use layer::{authenticate, bounds, negotiate, quota, realm, rescue, trace};
 use route::{Dispatch, Table};
 use scim::walk::Walks;
 
@@ -35,6 +35,7 @@ pub struct Edge {
     pub store: Store,
     pub access: Access,
     pub operators: Operators,
+    pub quotas: Quotas,
     pub walks: Walks,
     pub settings: Arc<Settings>,
 }
@@ -68,6 +69,7 @@ pub fn gateway(edge: &Edge) -> Gateway {
     let scim = ServiceBuilder::new()
         .layer(realm::layer(&edge.access)) //           Call -> InRealm<Call>: from path and host
         .layer(authenticate::scim_client(edge)) //      InRealm<Call> -> Permitted<Scope>: no body is read before
+        .layer(quota::layer(&edge.quotas)) //           after: a stranger must not spend a realm's budget
         .layer(negotiate::layer()) //                   in the media type which the client wants
         .service(route::Scim::new(edge));
     let admin = ServiceBuilder::new()

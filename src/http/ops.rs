@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{Method, StatusCode, header};
 use metrics_exporter_prometheus::PrometheusHandle;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::exchange::{Reply, Request, empty, json, reply, with_header};
@@ -36,14 +36,14 @@ impl Ops {
         let database = self.store.pulse().is_alive();
         match request.uri().path() {
             // Alive is the process, whatever is the matter with its surroundings: a restart would not help.
-            "/health/live" => health(true, &[]),
-            "/health/started" => health(phase != Phase::Starting, &[]),
+            "/health/live" => health(true, vec![]),
+            "/health/started" => health(phase != Phase::Starting, vec![]),
             "/health/ready" | "/health" => {
                 let serving = phase == Phase::Serving;
-                let mut checks = vec![("database", database), ("serving", serving)];
+                let mut checks = vec![check("database", database), check("serving", serving)];
                 // Without Redis every request is served all the same, so it is told and not counted.
-                checks.extend(self.bus.as_ref().map(|bus| ("redis", bus.is_hearing())));
-                health(serving && database, &checks)
+                checks.extend(self.bus.as_ref().map(|bus| redis(bus.is_hearing())));
+                health(serving && database, checks)
             }
             "/metrics" => {
                 let status = self.store.pool_status();
@@ -60,9 +60,25 @@ impl Ops {
 }
 
 /// The form which Keycloak's health endpoints answer.
-fn health(up: bool, checks: &[(&str, bool)]) -> Reply {
-    let word = |up| if up { "UP" } else { "DOWN" };
-    let checks: Vec<_> = checks.iter().map(|(name, up)| json!({ "name": name, "status": word(*up) })).collect();
+fn health(up: bool, checks: Vec<Value>) -> Reply {
     let status = if up { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     json(status, &json!({ "status": word(up), "checks": checks }))
+}
+
+fn check(name: &str, up: bool) -> Value {
+    json!({ "name": name, "status": word(up) })
+}
+
+/// Redis, and what it means that it is away.
+fn redis(up: bool) -> Value {
+    let mut check = check("redis", up);
+    if !up {
+        check["data"] =
+            json!({ "rate_limits": "counted by this node alone", "realms": "asked for again after a second" });
+    }
+    check
+}
+
+const fn word(up: bool) -> &'static str {
+    if up { "UP" } else { "DOWN" }
 }

@@ -1,5 +1,7 @@
 //! The sync policy: what a realm makes of what its IdP sends.
 
+use std::num::NonZeroU32;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +22,33 @@ pub struct Policy {
     pub unknown_members: UnknownMembers,
     pub leaver_guard: Option<LeaverGuard>,
     pub dialect: Dialect,
+    /// `null` is what the configuration says.
+    pub rate_limit: Option<RateLimit>,
+}
+
+/// How many requests a realm may send, over all nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RateLimit {
+    pub requests_per_second: NonZeroU32,
+    /// Requests which may come at once, after a while without any.
+    pub burst: NonZeroU32,
+}
+
+impl RateLimit {
+    /// `None` if either is zero.
+    pub fn new(requests_per_second: u32, burst: u32) -> Option<Self> {
+        NonZeroU32::new(requests_per_second)
+            .zip(NonZeroU32::new(burst))
+            .map(|(requests_per_second, burst)| Self { requests_per_second, burst })
+    }
+
+    /// A fifth of it, but not nothing.
+    #[must_use]
+    pub fn fifth(self) -> Self {
+        let fifth = |n: NonZeroU32| n.div_ceil(NonZeroU32::MIN.saturating_add(4));
+        Self { requests_per_second: fifth(self.requests_per_second), burst: fifth(self.burst) }
+    }
 }
 
 /// How many people may lose access in a window before what would take it from further ones is held for an operator:

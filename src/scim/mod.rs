@@ -10,6 +10,7 @@ pub mod error;
 pub mod extension;
 pub mod filter;
 pub mod json;
+pub mod leaver;
 pub mod lenient;
 pub mod list;
 pub mod patch;

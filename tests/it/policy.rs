@@ -37,6 +37,7 @@ async fn a_new_realm_has_the_defaults() {
         ("user_name_follows_email", json!(false)),
         ("unknown_members", json!("reject")),
         ("dialect", json!("lenient")),
+        ("rate_limit", json!(null)),
     ] {
         assert_eq!(policy[key], default, "{key}");
     }

@@ -5,6 +5,7 @@ use std::{
     io::Write,
     net::{SocketAddr, TcpListener},
     ops::Deref,
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
@@ -371,13 +372,18 @@ pub struct Redis {
 impl Redis {
     pub fn start() -> Self {
         let socket = folder("redis").join("s");
+        let server = Self::server(&socket);
+        Self { socket, server }
+    }
+
+    fn server(socket: &Path) -> Child {
         let mut command = Command::new("redis-server");
-        command.args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"]).arg(&socket);
+        command.args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"]).arg(socket);
         command.current_dir("/tmp").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let server = in_group_of_its_own(&mut command).spawn().expect("redis-server is installed");
         JANITOR_OF_THIS_RUN.tell('+', server.id());
-        wait_for("Redis listens", Duration::from_secs(20), || socket.exists().then_some(()));
-        Self { socket, server }
+        wait_for("Redis listens", Duration::from_secs(20), || UnixStream::connect(socket).ok());
+        server
     }
 
     /// For `REALMGATE_REDIS_URL`.
@@ -388,6 +394,21 @@ impl Redis {
     pub fn kill(&mut self) {
         let _ = self.server.kill();
         let _ = self.server.wait();
+        JANITOR_OF_THIS_RUN.tell('-', self.server.id());
+    }
+
+    /// Starts it again where it was, empty.
+    pub fn resume(&mut self) {
+        self.server = Self::server(&self.socket);
+    }
+
+    /// Nothing of it runs, yet every connection stays open.
+    pub fn freeze(&self) {
+        signal(self.server.id(), "STOP");
+    }
+
+    pub fn thaw(&self) {
+        signal(self.server.id(), "CONT");
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod authenticate;
 pub mod bounds;
 pub mod negotiate;
+pub mod quota;
 pub mod realm;
 pub mod rescue;
 pub mod trace;

@@ -20,6 +20,7 @@ use crate::{
     http::{
         exchange::{JSON, Reply, SCIM_JSON, reply, with_header},
         failure::Failure,
+        layer::quota,
         route::{Routed, Speaks},
     },
     provision, scim, store,
@@ -107,6 +108,7 @@ fn status_of(failure: &Failure) -> (u16, Option<&'static str>) {
         Failure::Verb(provision::Error::Precondition(_)) => (412, None),
         Failure::Verb(provision::Error::Conflict(_) | provision::Error::Exists(_)) => (409, None),
         Failure::Verb(provision::Error::Damaged(_)) | Failure::Panicked => (500, None),
+        Failure::RateLimited(_) => (429, None),
         Failure::Busy | Failure::TimedOut => (503, None),
     }
 }
@@ -139,6 +141,7 @@ fn answer_to(failure: &Failure, speaks: Speaks) -> Reply {
             answer = with_header(answer, header::WWW_AUTHENTICATE, "Bearer realm=\"master\"");
         }
         Failure::Method(allowed) => answer = with_header(answer, header::ALLOW, allowed),
+        Failure::RateLimited(spent) => quota::refuse(spent, answer.headers_mut()),
         // The rest of the body is not wanted, so the connection ends here.
         Failure::TooLarge(_) | Failure::SlowBody | Failure::BrokenBody => {
             answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
