@@ -33,6 +33,7 @@ const STORE_ERRORS: &str = "realmgate_store_errors_total";
 const TOKENS_EXPIRING: &str = "realmgate_realms_token_expiring";
 const DEPARTURES_HELD: &str = "realmgate_departures_held_total";
 const KEY_FETCHES: &str = "realmgate_key_fetches_total";
+const LOG_DROPPED: &str = "realmgate_request_log_dropped_total";
 const BUILD_INFO: &str = "realmgate_build_info";
 
 const METRICS: &[(Kind, &str, Unit, &str)] = &[
@@ -48,6 +49,7 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
     (Kind::Gauge, TOKENS_EXPIRING, Unit::Count, "Realms whose last SCIM token ends within so many days; 0: has ended."),
     (Kind::Counter, DEPARTURES_HELD, Unit::Count, "Departures held by the leaver guards of realms."),
     (Kind::Counter, KEY_FETCHES, Unit::Count, "Public keys of other issuers asked for at their servers, by outcome."),
+    (Kind::Counter, LOG_DROPPED, Unit::Count, "Entries missing in the request log, by reason."),
     (Kind::Gauge, BUILD_INFO, Unit::Count, "Always 1; the label tells the version."),
 ];
 
@@ -116,6 +118,16 @@ label! {
         WrongPassword = "wrong_password",
         /// No verdict, because the store was away.
         Unavailable = "unavailable",
+    }
+
+    /// Why an entry is not in the request log.
+    Dropped {
+        /// More came than could be written.
+        Full = "full",
+        /// A realm had too many requests by strangers.
+        Flood = "flood",
+        /// The database refused it, or was away when the node stopped.
+        Lost = "lost",
     }
 
     /// Where a connection came in.
@@ -246,6 +258,11 @@ pub fn departures_held(departures: usize) {
 /// The public keys of another issuer were asked for.
 pub fn keys_fetched(successfully: bool) {
     counter!(KEY_FETCHES, "outcome" => if successfully { "fetched" } else { "failed" }).increment(1);
+}
+
+/// So many entries are missing in the request log.
+pub fn request_log_dropped(reason: Dropped, entries: usize) {
+    counter!(LOG_DROPPED, "reason" => reason.as_str()).increment(entries as u64);
 }
 
 /// An open connection: it is counted for as long as this lives.

@@ -14,6 +14,7 @@ pub mod jwk;
 pub mod listing;
 pub mod policy;
 pub mod realm;
+pub mod request_log;
 pub mod role;
 pub mod span;
 pub mod token;

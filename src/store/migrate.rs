@@ -22,6 +22,7 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (10, "sort_keys", include_str!("migrations/0010_sort_keys.sql")),
     (11, "audit_log", include_str!("migrations/0011_audit_log.sql")),
     (14, "identity", include_str!("migrations/0014_identity.sql")),
+    (16, "request_log", include_str!("migrations/0016_request_log.sql")),
     (17, "token_expiry", include_str!("migrations/0017_token_expiry.sql")),
     (18, "leaver_guard", include_str!("migrations/0018_leaver_guard.sql")),
 ];

@@ -22,6 +22,7 @@ pub mod migrate;
 pub mod outbox;
 pub mod pulse;
 pub mod realms;
+pub mod request_log;
 pub mod sort_sql;
 pub mod tokens;
 pub mod tx;

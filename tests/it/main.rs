@@ -32,6 +32,7 @@ mod outage;
 mod pending_members;
 mod policy;
 mod replay;
+mod request_log;
 mod revocation;
 mod schemas;
 mod search;

@@ -4,6 +4,7 @@ mod audit;
 mod domains;
 mod guard;
 mod realms;
+mod requests;
 mod schemas;
 mod scim;
 
@@ -117,6 +118,16 @@ pub fn routes() -> Vec<Route> {
             .says("Takes a schema extension away")
             .query(&[("force", "Even if resources hold values of it, which then stay")])
             .empty(204),
+        route(Method::GET, "/admin/realms/{realm}/scim/requests", admin(ViewEvents, requests::list))
+            .says("What the identity provider sent and what became of it, newest first")
+            .query(requests::QUERY)
+            .answers::<Vec<requests::Request>>(200),
+        route(Method::GET, "/admin/realms/{realm}/scim/requests/{id}", admin(ViewEvents, requests::get))
+            .says("A request with its operations and its body, redacted")
+            .answers::<requests::WholeRequest>(200),
+        route(Method::GET, "/admin/realms/{realm}/scim/diagnosis", admin(ViewEvents, requests::diagnosis))
+            .says("What the identity provider has done so far, and the faults which that shows")
+            .answers::<requests::RealmDiagnosis>(200),
         route(Method::GET, "/admin/realms/{realm}/domains", admin(ViewRealm, domains::list))
             .says("The realm's custom domains")
             .answers::<Vec<String>>(200),

@@ -4,5 +4,6 @@ pub mod authenticate;
 pub mod bounds;
 pub mod negotiate;
 pub mod realm;
+pub mod record;
 pub mod rescue;
 pub mod trace;
