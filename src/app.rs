@@ -28,7 +28,7 @@ use crate::{
         operator::{self, Lives, Operators},
         quota::Quotas,
     },
-    config::Config,
+    config::{self, Config},
     http::{
         self, Edge, Settings,
         exchange::Request,
@@ -43,6 +43,7 @@ use crate::{
         token::PlainToken,
     },
     provision::{self, realms, tokens},
+    request_log::{self, RequestLog},
     scim::list::PageSizes,
     store::{self, Store, embedded::Embedded, migrate},
     telemetry,
@@ -50,6 +51,9 @@ use crate::{
 
 /// The realm which a first start in embedded mode comes with.
 const DEMO: &str = "demo";
+
+/// How long the last entries of the request log may take to be written.
+const LOG_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Runs the gateway until SIGTERM or SIGINT.
 pub async fn run(config: Config, ready_file: Option<PathBuf>) -> Result<()> {
@@ -81,7 +85,14 @@ pub async fn run(config: Config, ready_file: Option<PathBuf>) -> Result<()> {
 
     let (phase_tx, phase) = watch::channel(Phase::Serving);
     let settings = Arc::new(settings(&config, &public_url));
-    let edge = Edge { store: store.clone(), access, operators, quotas, walks: Walks::new(), settings };
+    let (log, writer) = match config.request_log {
+        config::RequestLog { enabled: false, .. } => (None, None),
+        config::RequestLog { queue, sweep_every, .. } => {
+            let (log, writer) = RequestLog::start(&store, request_log::Options { queue, sweep_every });
+            (Some(log), Some(writer))
+        }
+    };
+    let edge = Edge { store: store.clone(), access, operators, quotas, walks: Walks::new(), log, settings };
     let ops = Ops { store: store.clone(), bus, phase: phase.clone(), metrics: Arc::new(metrics.clone()) };
     tokio::spawn(upkeep(metrics));
     tokio::spawn(watch_tokens(store.clone()));
@@ -97,6 +108,9 @@ pub async fn run(config: Config, ready_file: Option<PathBuf>) -> Result<()> {
         phase_tx.send_replace(Phase::Draining);
     });
     serving.await;
+    if let Some(writer) = writer {
+        writer.finish(LOG_TIMEOUT).await;
+    }
     store.close();
     database.close().await;
     info!("stopped");

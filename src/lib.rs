@@ -8,6 +8,7 @@ pub mod http;
 pub mod model;
 pub mod outbound;
 pub mod provision;
+pub mod request_log;
 pub mod scim;
 pub mod secret;
 pub mod store;

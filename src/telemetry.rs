@@ -36,6 +36,7 @@ const KEY_FETCHES: &str = "realmgate_key_fetches_total";
 const REDIS_CONNECTED: &str = "realmgate_redis_connected";
 const QUOTA_ASKS: &str = "realmgate_quota_asks_total";
 const RATE_LIMITED: &str = "realmgate_rate_limited_total";
+const LOG_DROPPED: &str = "realmgate_request_log_dropped_total";
 const BUILD_INFO: &str = "realmgate_build_info";
 
 const METRICS: &[(Kind, &str, Unit, &str)] = &[
@@ -59,6 +60,7 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
         "Questions to Redis for a share of a realm's budget; an unanswered one leaves the node to count alone for a second.",
     ),
     (Kind::Counter, RATE_LIMITED, Unit::Count, "Requests beyond their realm's limit, by lane and outcome."),
+    (Kind::Counter, LOG_DROPPED, Unit::Count, "Entries missing in the request log, by reason."),
     (Kind::Gauge, BUILD_INFO, Unit::Count, "Always 1; the label tells the version."),
 ];
 
@@ -134,6 +136,16 @@ label! {
         Normal = "normal",
         /// For requests which take access away.
         Reserved = "reserved",
+    }
+
+    /// Why an entry is not in the request log.
+    Dropped {
+        /// More came than could be written.
+        Full = "full",
+        /// A realm had too many requests by strangers.
+        Flood = "flood",
+        /// The database refused it, or was away when the node stopped.
+        Lost = "lost",
     }
 
     /// Where a connection came in.
@@ -280,6 +292,11 @@ pub fn quota_ask(answered: bool) {
 pub fn rate_limited(lane: Lane, let_in: bool) {
     let outcome = if let_in { Outcome::Served } else { Outcome::Refused };
     counter!(RATE_LIMITED, "lane" => lane.as_str(), "outcome" => outcome.as_str()).increment(1);
+}
+
+/// So many entries are missing in the request log.
+pub fn request_log_dropped(reason: Dropped, entries: usize) {
+    counter!(LOG_DROPPED, "reason" => reason.as_str()).increment(entries as u64);
 }
 
 /// An open connection: it is counted for as long as this lives.

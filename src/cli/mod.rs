@@ -8,6 +8,7 @@ mod client;
 mod conformance;
 mod domain;
 mod guard;
+mod log;
 mod login;
 mod output;
 mod policy;
@@ -80,6 +81,8 @@ pub enum Manage {
     Schema(Noun<schema::Verb>),
     /// What operators changed, newest first
     Audit(Plain<audit::Read>),
+    /// What a realm's identity provider sent, and what became of it
+    Log(log::Log),
     /// Check a running server against the RFCs, in a throw-away realm like the one named
     Conformance(conformance::Conformance),
     /// Sign in, and stay signed in for later commands
@@ -112,7 +115,7 @@ pub struct Plain<A: Args> {
     output: Format,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 struct ServerOption {
     /// The server to talk to
     #[arg(
@@ -166,6 +169,7 @@ async fn answer(command: Manage) -> Result<(), Failure> {
         Manage::Guard(noun) => (guard::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::Schema(noun) => (schema::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::Audit(plain) => (audit::run(plain.arguments, &plain.server.sign_in().await?).await?, plain.output),
+        Manage::Log(log) => return log.run().await,
         Manage::Conformance(conformance) => return conformance.run().await,
         Manage::Login(login) => (login.run().await?, Format::Table),
         Manage::Logout(logout) => (logout.run()?, Format::Table),
@@ -249,6 +253,9 @@ mod tests {
             "scim revoke acme 01890000-0000-7000-8000-000000000000",
             "scim disable acme",
             "scim status acme",
+            "scim diagnose acme",
+            "log acme --status 4xx --since 1h --limit 10 --follow",
+            "log acme --id 0198 -o json",
             "domain add acme id.acme.example",
             "domain remove acme id.acme.example",
             "domain list acme",

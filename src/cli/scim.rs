@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{
     Exit, Failure,
     client::{Client, decode},
-    output::{Report, Table, confirm, printable},
+    output::{Report, Table, cell, confirm, printable},
     realm,
 };
 use crate::model::{realm::RealmName, span::Span};
@@ -48,6 +48,8 @@ pub enum Verb {
         /// Its id, as `scim status` shows it
         token: Uuid,
     },
+    /// Name what is wrong with the IdP's side, and what to do
+    Diagnose(Target),
 }
 
 #[derive(Debug, Args)]
@@ -74,6 +76,7 @@ pub async fn run(verb: Verb, client: &Client) -> Result<Report, Failure> {
         Verb::Revoke { target: Target { realm }, token } => revoke(client, &realm, token).await,
         Verb::Disable(Target { realm }) => disable(client, &realm).await,
         Verb::Status(Target { realm }) => status(client, &realm).await,
+        Verb::Diagnose(Target { realm }) => diagnose(client, &realm).await,
     }
 }
 
@@ -128,6 +131,30 @@ async fn status(client: &Client, realm: &RealmName) -> Result<Report, Failure> {
         text = format!("{text}\nwarning: {detail}");
     }
     Ok(Report { json: status, text })
+}
+
+async fn diagnose(client: &Client, realm: &RealmName) -> Result<Report, Failure> {
+    let found = client.get(&path(realm, "/diagnosis")).await.map_err(|e| realm::missing(e, realm))?;
+    let listed = |key: &str| found[key].as_array().cloned().unwrap_or_default();
+    let mut text = String::new();
+    for fault in listed("faults").iter().chain(&listed("requests")) {
+        let part = |key: &str| cell(&fault[key]);
+        let times = fault["count"].as_i64().map(|count| format!(" ({count} of the last day's requests)"));
+        let times = times.unwrap_or_default();
+        text += &format!("{}{times}\n  cause  {}\n  cure   {}\n\n", part("name"), part("cause"), part("cure"));
+    }
+    if text.is_empty() {
+        text = format!("Nothing is wrong with what the IdP of realm `{realm}` sends.\n\n");
+    }
+    let mut seen = Table::new(["SEEN", "FIRST", "LAST"]);
+    for sign in listed("seen") {
+        seen.row(["sign", "first_at", "last_at"].map(|key| &sign[key]));
+    }
+    let mut lacking = Table::new(["USERS WITHOUT", "COUNT", "OF THE LATEST"]);
+    for attribute in listed("lacking") {
+        lacking.row(["attribute", "users", "looked_at"].map(|key| &attribute[key]));
+    }
+    Ok(Report { text: format!("{text}{seen}\n{lacking}"), json: found })
 }
 
 fn reveal(access: &Access) -> Result<Report, Failure> {

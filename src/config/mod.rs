@@ -53,6 +53,7 @@ pub struct Config {
     pub database: Database,
     pub limits: Limits,
     pub tokens: Tokens,
+    pub request_log: RequestLog,
     pub admin: Admin,
     pub outbound: Outbound,
     pub rate_limit: RateLimit,
@@ -144,6 +145,16 @@ pub struct Tokens {
     pub unknown_ttl: Duration,
     #[serde(deserialize_with = "value::count")]
     pub unknown_entries: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RequestLog {
+    pub enabled: bool,
+    #[serde(deserialize_with = "value::count")]
+    pub queue: usize,
+    #[serde(deserialize_with = "value::duration")]
+    pub sweep_every: Duration,
 }
 
 #[derive(Debug, Clone, Deserialize)]

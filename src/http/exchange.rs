@@ -12,7 +12,10 @@ use super::{
     failure::{Failure, Result},
     route::Route,
 };
-use crate::model::{Actor, Cause, admin::Admin};
+use crate::{
+    model::{Actor, Cause, admin::Admin, request_log::Outcome},
+    request_log::Trail,
+};
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -49,6 +52,8 @@ pub struct Call {
     pub request_id: Arc<str>,
     /// When the request came in, to the millisecond.
     pub at: Timestamp,
+    /// What is left for the request log; `None` if it has no entry.
+    pub trail: Option<Arc<Trail>>,
 }
 
 /// A call whose caller is known: an IdP's [`Scope`](crate::model::Scope), an operator, or anyone where the route says
@@ -70,6 +75,7 @@ pub struct Ask {
     pub request_id: Arc<str>,
     /// URL of the surface that the request came to: the SCIM base URL, or the platform's. No slash at its end.
     pub base_url: String,
+    pub trail: Option<Arc<Trail>>,
 }
 
 impl Call {
@@ -109,6 +115,13 @@ impl Ask {
     /// A parameter of the query, its name compared as it is. The first of several wins.
     pub fn query(&self, name: &str) -> Option<&str> {
         self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Tells the request log what became of the request's operations, in their order.
+    pub fn came_to(&self, outcomes: Vec<Outcome>) {
+        if let Some(trail) = &self.trail {
+            trail.outcomes(outcomes);
+        }
     }
 
     pub fn header(&self, name: HeaderName) -> Option<&str> {

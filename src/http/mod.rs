@@ -21,11 +21,12 @@ use tower::{Layer, ServiceBuilder, util::BoxCloneSyncService};
 
 use crate::{
     access::{Access, operator::Operators, quota::Quotas},
+    request_log::RequestLog,
     scim::list::PageSizes,
     store::Store,
 };
 use exchange::{Reply, Request};
-use layer::{authenticate, bounds, negotiate, quota, realm, rescue, trace};
+use layer::{authenticate, bounds, negotiate, quota, realm, record, rescue, trace};
 use route::{Dispatch, Table};
 use scim::walk::Walks;
 
@@ -37,6 +38,8 @@ pub struct Edge {
     pub operators: Operators,
     pub quotas: Quotas,
     pub walks: Walks,
+    /// `None` if nothing is written down.
+    pub log: Option<RequestLog>,
     pub settings: Arc<Settings>,
 }
 
@@ -68,6 +71,7 @@ pub fn gateway(edge: &Edge) -> Gateway {
 
     let scim = ServiceBuilder::new()
         .layer(realm::layer(&edge.access)) //           Call -> InRealm<Call>: from path and host
+        .layer(record::layer(edge)) //                  the request log: sees whom the next one refuses
         .layer(authenticate::scim_client(edge)) //      InRealm<Call> -> Permitted<Scope>: no body is read before
         .layer(quota::layer(&edge.quotas)) //           after: a stranger must not spend a realm's budget
         .layer(negotiate::layer()) //                   in the media type which the client wants

@@ -284,7 +284,7 @@ impl Service<Request> for Router {
             let at = Timestamp::now().round(Unit::Millisecond).unwrap_or_else(|_| Timestamp::now());
             let (method, uri, headers) = (parts.method, parts.uri, parts.headers);
             let request_id = request_id.clone();
-            Ok(Call { route, params, miss, method, uri, headers, body, authority, request_id, at })
+            Ok(Call { route, params, miss, method, uri, headers, body, authority, request_id, at, trail: None })
         });
         self.inner.call(Routed { call, method, label, speaks, request_id })
     }

@@ -15,6 +15,7 @@ pub mod listing;
 pub mod policy;
 pub mod profile;
 pub mod realm;
+pub mod request_log;
 pub mod role;
 pub mod search;
 pub mod span;

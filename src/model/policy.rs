@@ -24,6 +24,9 @@ pub struct Policy {
     pub dialect: Dialect,
     /// `null` is what the configuration says.
     pub rate_limit: Option<RateLimit>,
+    pub request_log: RequestLog,
+    /// How long the request log goes back.
+    pub request_log_keep: Kept,
 }
 
 /// How many requests a realm may send, over all nodes.
@@ -178,6 +181,30 @@ pub enum UnknownMembers {
     /// a user who is there is as good as the `id`, if no other user has the same. Who is kept aside when the policy goes
     /// back to `reject` stays so: no user joins under `reject`.
     Pending,
+}
+
+/// What the request log keeps of what the IdP sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RequestLog {
+    /// Each request with its body, redacted.
+    #[default]
+    Full,
+    /// Each request without its body; of a PATCH, which attributes its operations name.
+    Bare,
+    Off,
+}
+
+/// How long something is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Kept(pub Span);
+
+impl Default for Kept {
+    /// Two weeks: a fault is often told of days after it began.
+    fn default() -> Self {
+        Self(Span::days(14))
+    }
 }
 
 #[cfg(test)]

@@ -21,6 +21,10 @@ pub struct Span(SignedDuration);
 pub struct InvalidSpan(String);
 
 impl Span {
+    pub const fn days(days: u16) -> Self {
+        Self(SignedDuration::from_hours(24 * days as i64))
+    }
+
     pub const fn seconds(self) -> i64 {
         self.0.as_secs()
     }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{
     Error, Preconditions, Result, admission, awaits_members,
     guard::{self, Verdict},
-    named_id, transaction,
+    named_id, outcomes, transaction,
 };
 use crate::{
     model::{
@@ -15,18 +15,19 @@ use crate::{
         group::{Group, Membership, Place, Stretch},
         guard::Departure,
         policy::{GroupNames, OnDelete},
+        request_log::Outcome,
     },
     scim::{
         self,
         filter::comparable,
-        patch::{self, MembersDelta, Operation},
+        patch::{self, Effect, MembersDelta, Operation},
         resource::{self, Resource, fold},
     },
     store::{
         self, Store,
         groups::{self, GroupRow},
         json::JsonText,
-        members::{self, Outcome, Rules},
+        members::{self, Rules},
         outbox::Origin,
         people,
         tx::RealmTx,
@@ -94,14 +95,15 @@ pub async fn replace(
     incoming: Value,
     preconditions: Preconditions<'_>,
     membership: Membership,
-) -> Result<Group> {
+) -> Result<(Group, Vec<Outcome>)> {
     let admitted = resource::admit(&scope.realm.types.group, incoming, &admission(&scope.realm.policy))?;
     let delta = admitted.members.map(MembersDelta::replace).unwrap_or_default();
     change(store, scope, id, preconditions, membership, |before| {
         let mut after = admitted.resource.clone();
         resource::keep_immutable(&scope.realm.types.group, before, &mut after)?;
         resource::finish(&scope.realm.types.group, &after)?;
-        Ok((after, delta.clone()))
+        let effect = Effect { changed: after != *before, members: !delta.is_empty() };
+        Ok((after, delta.clone(), vec![effect]))
     })
     .await
 }
@@ -115,17 +117,17 @@ pub async fn patch(
     operations: &[Operation],
     preconditions: Preconditions<'_>,
     membership: Membership,
-) -> Result<Group> {
+) -> Result<(Group, Vec<Outcome>)> {
     let admission = admission(&scope.realm.policy);
     change(store, scope, id, preconditions, membership, |before| {
         let patched = patch::apply(&scope.realm.types.group, before, operations, &admission)?;
-        Ok((patched.resource, patched.members))
+        Ok((patched.resource, patched.members, patched.effects))
     })
     .await
 }
 
 /// Deletes the group; its members stay what they are.
-pub async fn delete(store: &Store, scope: &Scope, id: &str, preconditions: Preconditions<'_>) -> Result<()> {
+pub async fn delete(store: &Store, scope: &Scope, id: &str, preconditions: Preconditions<'_>) -> Result<Outcome> {
     let group_id = parse(id)?;
     let keep = scope.realm.policy.on_delete == OnDelete::Tombstone;
     transaction(store, scope, |mut tx| async move {
@@ -135,10 +137,12 @@ pub async fn delete(store: &Store, scope: &Scope, id: &str, preconditions: Preco
             let members = members::leaving(&mut tx, group_id, &MembersDelta::replace(Vec::new())).await?;
             let (departure, group) = (Departure::DeleteGroup, &[group_id.0]);
             if guard::admit(&mut tx, scope, departure, group, Uuid::nil(), &members).await? == Verdict::Held {
-                return Ok(tx.commit().await?);
+                tx.commit().await?;
+                return Ok(Outcome::Held);
             }
         }
-        Ok(groups::delete(tx, group_id, keep, &Origin::of(scope)).await?)
+        groups::delete(tx, group_id, keep, &Origin::of(scope)).await?;
+        Ok(Outcome::Applied)
     })
     .await
 }
@@ -158,8 +162,8 @@ async fn change(
     id: &str,
     preconditions: Preconditions<'_>,
     membership: Membership,
-    to: impl Fn(&Resource) -> Result<(Resource, MembersDelta)> + Sync,
-) -> Result<Group> {
+    to: impl Fn(&Resource) -> Result<(Resource, MembersDelta, Vec<Effect>)> + Sync,
+) -> Result<(Group, Vec<Outcome>)> {
     let (group_id, to) = (parse(id)?, &to);
     let attempt = |nesting| {
         transaction(store, scope, move |mut tx| async move {
@@ -169,22 +173,25 @@ async fn change(
             let mut document = groups::lock(&mut tx, group_id).await?.ok_or_else(|| not_found(id))?;
             preconditions.check(document.version)?;
             let before = document.resource().ok_or(Error::Damaged(group_id.0))?;
-            let (after, delta) = to(&before)?;
+            let (after, delta, effects) = to(&before)?;
+            let version = document.version;
             let last = membership == Membership::Unread && before == after;
             let held =
                 if delta.is_empty() { None } else { guard::on_members(&mut tx, scope, group_id, &delta).await? };
+            let is_held = held.is_some();
             let delta = held.unwrap_or(delta);
             if !delta.is_empty() && !move_members(&mut tx, scope, &mut document, &delta, nesting, last).await? {
                 return Ok(None);
             }
+            let outcomes = outcomes(&effects, document.version != version, is_held);
             write(&mut tx, scope, &mut document, &before, &after).await?;
-            read_along(tx, document, membership).await.map(Some)
+            Ok(Some((read_along(tx, document, membership).await?, outcomes)))
         })
     };
     if !awaits_members(scope)
-        && let Some(group) = attempt(Nesting::Unsafe).await?
+        && let Some(done) = attempt(Nesting::Unsafe).await?
     {
-        return Ok(group);
+        return Ok(done);
     }
     attempt(Nesting::Safe).await?.ok_or_else(|| invalid(RING))
 }
@@ -223,14 +230,14 @@ async fn move_members(
 ) -> Result<bool> {
     let rules = Rules { may_wait: awaits_members(scope), realm_is_held: nesting == Nesting::Safe };
     match members::change(tx, GroupId(document.id), delta, rules, &Origin::of(scope), last).await? {
-        Outcome::Done(change) => {
+        members::Outcome::Done(change) => {
             if let Some((version, at)) = change {
                 (document.version, document.updated_at) = (version, at);
             }
             Ok(true)
         }
-        Outcome::Unknown(values) => Err(unknown(&values)),
-        Outcome::Barred => Ok(false),
+        members::Outcome::Unknown(values) => Err(unknown(&values)),
+        members::Outcome::Barred => Ok(false),
     }
 }
 

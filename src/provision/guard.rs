@@ -222,8 +222,8 @@ async fn perform(store: &Store, realm: &Realm, changes: &[HeldChange], cause: &C
             let operation = Operation { op: Op::Replace, path: path("active"), value: Some(Value::Bool(false)) };
             users::patch(store, &scope, &subject, &[operation], any, "").await.map(|_| ())
         }
-        Departure::DeleteUser => users::delete(store, &scope, &subject, any).await,
-        Departure::DeleteGroup => groups::delete(store, &scope, &subject, any).await,
+        Departure::DeleteUser => users::delete(store, &scope, &subject, any).await.map(|_| ()),
+        Departure::DeleteGroup => groups::delete(store, &scope, &subject, any).await.map(|_| ()),
         Departure::RemoveMember => {
             let gone: Vec<Value> = changes.iter().map(|change| json!({ "value": change.subject })).collect();
             let operation = Operation { op: Op::Remove, path: path("members"), value: Some(gone.into()) };

@@ -21,8 +21,9 @@ use crate::{
     model::{
         Scope,
         policy::{Policy, UnknownMembers},
+        request_log::Outcome,
     },
-    scim::{self, resource::Admission},
+    scim::{self, patch::Effect, resource::Admission},
     store::{self, Store, tx::RealmTx},
 };
 
@@ -90,6 +91,18 @@ fn names(tags: &str, version: i64) -> bool {
 /// `meta.version` and the header `ETag` (RFC 7644 §3.14).
 pub fn etag(version: i64) -> String {
     format!("W/\"{version}\"")
+}
+
+/// What became of each operation; `moved` tells whether any member came or went, `held` whether the leaver guard keeps
+/// something back.
+fn outcomes(effects: &[Effect], moved: bool, held: bool) -> Vec<Outcome> {
+    let outcome = |effect: &Effect| match (effect.changed, effect.members) {
+        (true, _) | (_, true) if held => Outcome::Held,
+        (true, _) => Outcome::Applied,
+        (_, true) if moved => Outcome::Applied,
+        _ => Outcome::NoOp,
+    };
+    effects.iter().map(outcome).collect()
 }
 
 /// The id which a client names. Ids are `caseExact` (RFC 7643 §3.1), so only the spelling that we answer is one.

@@ -77,7 +77,7 @@ pub async fn delete(store: &Store, name: &str, cause: &Cause) -> Result<()> {
                 return Err(Error::Invalid("the realm `master` is the operators' own and cannot be deleted".into()));
             }
             (realm.enabled, realm.scim_enabled) = (false, false);
-            tokens::delete_all(&mut tx).await?;
+            tokens::delete_all(&mut tx, cause.at).await?;
             tokens::settle(&mut tx).await?;
             Ok(Changed::new(tx, realm, ()))
         })

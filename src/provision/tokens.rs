@@ -72,7 +72,7 @@ pub async fn rotate(store: &Store, name: &str, rotation: Rotation, cause: &Cause
 pub async fn disable(store: &Store, name: &str, cause: &Cause) -> Result<Realm> {
     change(store, cause, name, Action::on_realm("scim.disable"), |mut tx, mut realm| async move {
         realm.scim_enabled = false;
-        tokens::delete_all(&mut tx).await?;
+        tokens::delete_all(&mut tx, cause.at).await?;
         tokens::settle(&mut tx).await?;
         Ok(Changed::new(tx, realm, ()))
     })
@@ -84,7 +84,7 @@ pub async fn disable(store: &Store, name: &str, cause: &Cause) -> Result<Realm> 
 pub async fn revoke(store: &Store, name: &str, id: TokenId, cause: &Cause) -> Result<()> {
     let target = id.to_string();
     change(store, cause, name, Action { word: "token.revoke", target: &target }, |mut tx, realm| async move {
-        let Some(prefix) = tokens::delete(&mut tx, id).await? else {
+        let Some(prefix) = tokens::delete(&mut tx, id, cause.at).await? else {
             return Err(Error::NotFound(format!("the realm `{name}` has no token `{id}`")));
         };
         tokens::settle(&mut tx).await?;
@@ -125,7 +125,7 @@ async fn renew(tx: &mut RealmTx, rotation: Rotation, at: Timestamp) -> Result<Pl
     let token = PlainToken::generate();
     match rotation.overlap {
         Some(overlap) => tokens::end_all(tx, overlap.after(at), at).await?,
-        None => tokens::delete_all(tx).await?,
+        None => tokens::delete_all(tx, at).await?,
     }
     tokens::insert(tx, &token, rotation.expires_in.map(|life| life.after(at)), at).await?;
     tokens::settle(tx).await?;

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{
     Error, Preconditions, Result, admission, awaits_members,
     guard::{self, Verdict},
-    named_id, transaction,
+    named_id, outcomes, transaction,
 };
 use crate::{
     model::{
@@ -14,12 +14,13 @@ use crate::{
         document::Document,
         guard::Departure,
         policy::{DisplayName, InitialState, OnDelete},
+        request_log::Outcome,
         user::{State, User},
     },
     scim::{
         self,
         filter::comparable,
-        patch::{self, Operation},
+        patch::{self, Effect, Operation},
         resource::{self, Resource, fold},
         schema::ResourceType,
     },
@@ -76,7 +77,7 @@ pub async fn get(store: &Store, scope: &Scope, id: &str, groups_url: &str) -> Re
     users::find(store.begin(scope).await?, user_id, groups_url).await?.ok_or_else(|| not_found(id))
 }
 
-/// Replaces what the IdP wrote (RFC 7644 §3.5.1). A user does not come back to life because a PUT is silent about
+/// Replaces what the IdP wrote (RFC 7644 §3.5.1), and tells what became of that. A user does not come back to life because a PUT is silent about
 /// `active`.
 pub async fn replace(
     store: &Store,
@@ -85,7 +86,7 @@ pub async fn replace(
     incoming: Value,
     preconditions: Preconditions<'_>,
     groups_url: &str,
-) -> Result<User> {
+) -> Result<(User, Vec<Outcome>)> {
     let speaks = |(key, value): (&String, &Value)| key.eq_ignore_ascii_case("active") && !value.is_null();
     let silent = incoming.as_object().is_some_and(|map| !map.iter().any(speaks));
     let admitted = resource::admit(&scope.realm.types.user, incoming, &admission(&scope.realm.policy))?;
@@ -98,12 +99,13 @@ pub async fn replace(
         }
         resource::keep_immutable(&scope.realm.types.user, before, &mut after)?;
         resource::finish(&scope.realm.types.user, &after)?;
-        Ok(after)
+        let effect = Effect { changed: after != *before, members: false };
+        Ok((after, vec![effect]))
     })
     .await
 }
 
-/// Applies the operations, all or none (RFC 7644 §3.5.2).
+/// Applies the operations, all or none (RFC 7644 §3.5.2), and tells what became of each.
 pub async fn patch(
     store: &Store,
     scope: &Scope,
@@ -111,16 +113,17 @@ pub async fn patch(
     operations: &[Operation],
     preconditions: Preconditions<'_>,
     groups_url: &str,
-) -> Result<User> {
+) -> Result<(User, Vec<Outcome>)> {
     let admission = admission(&scope.realm.policy);
     change(store, scope, id, preconditions, groups_url, |before| {
-        Ok(patch::apply(&scope.realm.types.user, before, operations, &admission)?.resource)
+        let patched = patch::apply(&scope.realm.types.user, before, operations, &admission)?;
+        Ok((patched.resource, patched.effects))
     })
     .await
 }
 
 /// Deletes the user: gone from its groups, its name free again, the last state kept if the policy says so (X6).
-pub async fn delete(store: &Store, scope: &Scope, id: &str, preconditions: Preconditions<'_>) -> Result<()> {
+pub async fn delete(store: &Store, scope: &Scope, id: &str, preconditions: Preconditions<'_>) -> Result<Outcome> {
     let user_id = parse(id)?;
     let keep = scope.realm.policy.on_delete == OnDelete::Tombstone;
     transaction(store, scope, |mut tx| async move {
@@ -129,9 +132,11 @@ pub async fn delete(store: &Store, scope: &Scope, id: &str, preconditions: Preco
         let people: &[Uuid] = if user.state == State::Disabled { &[] } else { &[user_id.0] };
         let verdict = guard::admit(&mut tx, scope, Departure::DeleteUser, people, Uuid::nil(), people).await?;
         if verdict == Verdict::Held {
-            return Ok(tx.commit().await?);
+            tx.commit().await?;
+            return Ok(Outcome::Held);
         }
-        Ok(users::delete(tx, user_id, keep, &Origin::of(scope)).await?)
+        users::delete(tx, user_id, keep, &Origin::of(scope)).await?;
+        Ok(Outcome::Applied)
     })
     .await
 }
@@ -143,8 +148,8 @@ async fn change(
     id: &str,
     preconditions: Preconditions<'_>,
     groups_url: &str,
-    to: impl Fn(&Resource) -> Result<Resource> + Sync,
-) -> Result<User> {
+    to: impl Fn(&Resource) -> Result<(Resource, Vec<Effect>)> + Sync,
+) -> Result<(User, Vec<Outcome>)> {
     let (user_id, to) = (parse(id)?, &to);
     transaction(store, scope, |mut tx| async move {
         if awaits_members(scope) {
@@ -154,21 +159,30 @@ async fn change(
         preconditions.check(user.document.version)?;
         let before = user.document.resource().ok_or(Error::Damaged(user_id.0))?;
         let asked = guard::as_asked(&mut tx, scope, user_id, &before).await?;
-        let mut after = to(asked.as_ref().unwrap_or(&before))?;
+        let (mut after, effects) = to(asked.as_ref().unwrap_or(&before))?;
         if scope.realm.policy.user_name_follows_email {
             follow_email(&before, &mut after);
             resource::finish(&scope.realm.types.user, &after)?;
         }
-        match guard::on_user(&mut tx, scope, &user, &before, asked.is_some(), &after).await? {
-            None => write(tx, scope, user, &before, &after).await,
-            Some(kept) => Ok(write(tx, scope, user, &before, &kept).await?.shown_as(&scope.realm.types.user, &after)),
-        }
+        let held = guard::on_user(&mut tx, scope, &user, &before, asked.is_some(), &after).await?;
+        let outcomes = outcomes(&effects, false, held.is_some());
+        let user = match held {
+            None => write(tx, scope, user, &before, &after).await?,
+            Some(kept) => write(tx, scope, user, &before, &kept).await?.shown_as(&scope.realm.types.user, &after),
+        };
+        Ok((user, outcomes))
     })
     .await
 }
 
 /// Writes what is different of a locked user, tells of it, and commits.
-pub(super) async fn write(mut tx: RealmTx, scope: &Scope, user: User, before: &Resource, after: &Resource) -> Result<User> {
+pub(super) async fn write(
+    mut tx: RealmTx,
+    scope: &Scope,
+    user: User,
+    before: &Resource,
+    after: &Resource,
+) -> Result<User> {
     let changes = patch::changes(before, after);
     if changes.is_empty() {
         tx.commit().await?;

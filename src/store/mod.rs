@@ -23,6 +23,7 @@ pub mod outbox;
 pub mod people;
 pub mod pulse;
 pub mod realms;
+pub mod request_log;
 pub mod roles;
 pub mod sort_sql;
 pub mod tokens;

@@ -58,7 +58,8 @@ macro_rules! delete_some {
 }
 
 /// What a realm holds most of. Who refers to a row goes before it, so that no foreign key has anything to look for.
-const DELETE_SOME: [&str; 10] = [
+const DELETE_SOME: [&str; 11] = [
+    delete_some!("request_log", "id"),
     delete_some!("outbox", "id"),
     delete_some!("held_changes", "kind, subject_id, group_id"),
     delete_some!("departures", "person_id"),
@@ -183,6 +184,8 @@ pub async fn delete_some(mut tx: RealmTx) -> Result<bool> {
 /// Deletes the realm and what is left in it, and tells the other nodes; [`Error::Stale`] if it has changed.
 pub async fn delete(mut tx: RealmTx, epoch: i64, cause: &Cause) -> Result<()> {
     hold(&mut tx).await?;
+    // Nothing is added from here on: who writes the log holds the realm as well.
+    tx.query("DELETE FROM request_log WHERE realm_id = $1", &[]).await?;
     let (entry, actor) = (Uuid::now_v7(), Json(&cause.actor));
     let rows = tx.finish(DELETE, &[&epoch, &CHANNEL, &entry, &actor, &&*cause.request_id, &cause.at]).await?;
     if rows.is_empty() { Err(Error::Stale) } else { Ok(()) }

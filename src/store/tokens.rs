@@ -50,6 +50,37 @@ const WARN: &str = "
     SELECT id, $4, id, epoch, $5, $6, $7, $8 FROM warned
     RETURNING true";
 
+const INSERT: &str = "
+    WITH known AS (INSERT INTO token_hashes (hash) VALUES ($3) ON CONFLICT DO NOTHING)
+    INSERT INTO scim_tokens (realm_id, id, hash, prefix, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)";
+
+/// Ends the token `$3`, or all, or those which have expired. That they were good once is remembered for a while.
+const DELETE: &str = "
+    WITH gone AS (
+        DELETE FROM scim_tokens
+         WHERE realm_id = $1 AND ($3::uuid IS NULL OR id = $3) AND (NOT $4 OR expires_at <= $2)
+        RETURNING hash, prefix, expires_at),
+    unlisted AS (DELETE FROM token_hashes WHERE hash IN (SELECT hash FROM gone)),
+    remembered AS (
+        INSERT INTO ended_tokens (realm_id, hash, ended_at)
+        SELECT $1, hash, least(expires_at, $2) FROM gone
+        ON CONFLICT DO NOTHING)
+    SELECT prefix FROM gone";
+
+const FIND_STRAY: &str = "
+    SELECT (SELECT ended_at FROM ended_tokens WHERE realm_id = $1 AND hash = $2) AS ended_at,
+           EXISTS (SELECT FROM token_hashes WHERE hash = $2) AS elsewhere";
+
+/// A token which the realm does not know, or no longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stray {
+    Unknown,
+    /// It was the realm's own until then.
+    Ended(Timestamp),
+    /// It is another realm's; which one's, nobody can ask.
+    Elsewhere,
+}
+
 pub async fn find_by_hash(mut tx: RealmTx, hash: &TokenHash) -> Result<Option<Token>> {
     tx.finish(FIND_BY_HASH, &[&hash.as_bytes()]).await?.first().map(token_from).transpose()
 }
@@ -65,26 +96,39 @@ pub async fn insert(
     at: Timestamp,
 ) -> Result<TokenId> {
     let id = Uuid::now_v7();
-    let sql = "
-        INSERT INTO scim_tokens (realm_id, id, hash, prefix, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)";
-    tx.query(sql, &[&id, &token.hash().as_bytes(), &token.prefix(), &at, &expires_at]).await?;
+    tx.query(INSERT, &[&id, &token.hash().as_bytes(), &token.prefix(), &at, &expires_at]).await?;
     Ok(TokenId(id))
 }
 
-pub async fn delete_all(tx: &mut RealmTx) -> Result<()> {
-    tx.query("DELETE FROM scim_tokens WHERE realm_id = $1", &[]).await.map(|_| ())
+pub async fn delete_all(tx: &mut RealmTx, at: Timestamp) -> Result<()> {
+    tx.query(DELETE, &[&at, &None::<Uuid>, &false]).await.map(|_| ())
+}
+
+/// What is known of a token which is not among those of the realm.
+pub async fn find_stray(mut tx: RealmTx, hash: &TokenHash) -> Result<Stray> {
+    let rows = tx.finish(FIND_STRAY, &[&hash.as_bytes()]).await?;
+    let Some(row) = rows.first() else { return Ok(Stray::Unknown) };
+    Ok(match (row.try_get("ended_at")?, row.try_get("elsewhere")?) {
+        (Some(at), _) => Stray::Ended(at),
+        (None, true) => Stray::Elsewhere,
+        (None, false) => Stray::Unknown,
+    })
+}
+
+/// Forgets those tokens of the realm which ended before `at`.
+pub async fn forget_ended(mut tx: RealmTx, at: Timestamp) -> Result<()> {
+    tx.finish("DELETE FROM ended_tokens WHERE realm_id = $1 AND ended_at < $2", &[&at]).await.map(|_| ())
 }
 
 /// Was there such a token? Answers what a list showed of it.
-pub async fn delete(tx: &mut RealmTx, id: TokenId) -> Result<Option<String>> {
-    let rows = tx.query("DELETE FROM scim_tokens WHERE realm_id = $1 AND id = $2 RETURNING prefix", &[&id.0]).await?;
+pub async fn delete(tx: &mut RealmTx, id: TokenId, at: Timestamp) -> Result<Option<String>> {
+    let rows = tx.query(DELETE, &[&at, &Some(id.0), &false]).await?;
     rows.first().map(|row| Ok(row.try_get(0)?)).transpose()
 }
 
 /// Lets the tokens that are there live until `end` at most; those which have ended by `at` go.
 pub async fn end_all(tx: &mut RealmTx, end: Timestamp, at: Timestamp) -> Result<()> {
-    let gone = "DELETE FROM scim_tokens WHERE realm_id = $1 AND expires_at <= $2";
-    tx.query(gone, &[&at]).await?;
+    tx.query(DELETE, &[&at, &None::<Uuid>, &true]).await?;
     let sql = "UPDATE scim_tokens SET expires_at = least(expires_at, $2) WHERE realm_id = $1";
     tx.query(sql, &[&end]).await.map(|_| ())
 }

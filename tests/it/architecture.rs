@@ -8,7 +8,7 @@ use std::{
 
 /// Each module and what it may import. `main → app → http → provision → store → model → scim`; `sync` stands above
 /// `provision`, `access` and `feed` beside it. `telemetry`, the names of metrics, is open to all from `store` up.
-const MAY_IMPORT: [(&str, &[&str]); 14] = [
+const MAY_IMPORT: [(&str, &[&str]); 15] = [
     ("scim", &[]),
     ("model", &["scim"]),
     // A setting may be a secret, which its type keeps out of logs.
@@ -19,11 +19,13 @@ const MAY_IMPORT: [(&str, &[&str]); 14] = [
     ("store", &["model", "scim", "telemetry"]),
     ("access", &["store", "model", "outbound", "telemetry"]),
     ("provision", &["store", "model", "scim", "telemetry"]),
+    // Why a caller was refused is told to the operator alone.
+    ("request_log", &["access", "store", "model", "scim", "telemetry"]),
     ("feed", &["store", "model", "outbound", "telemetry"]),
     ("sync", &["provision", "store", "model", "scim", "outbound", "secret", "telemetry"]),
     // A password which must not show.
     ("cli", &["config", "outbound", "model", "secret"]),
-    ("http", &["provision", "access", "feed", "sync", "model", "scim", "telemetry", "store"]),
+    ("http", &["provision", "access", "feed", "sync", "model", "scim", "telemetry", "store", "request_log"]),
     (
         "app",
         &[
@@ -36,6 +38,7 @@ const MAY_IMPORT: [(&str, &[&str]); 14] = [
             "store",
             "access",
             "provision",
+            "request_log",
             "feed",
             "sync",
             "cli",

@@ -34,6 +34,7 @@ mod pending_members;
 mod policy;
 mod rate_limit;
 mod replay;
+mod request_log;
 mod revocation;
 mod schemas;
 mod search;

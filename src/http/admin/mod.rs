@@ -6,6 +6,7 @@ mod groups;
 mod guard;
 mod query;
 mod realms;
+mod requests;
 mod roles;
 mod schemas;
 mod scim;
@@ -125,6 +126,16 @@ fn of_realms() -> Vec<Route> {
             .says("Takes a schema extension away")
             .query(&[("force", "Even if resources hold values of it, which then stay")])
             .empty(204),
+        route(Method::GET, "/admin/realms/{realm}/scim/requests", admin(ViewEvents, requests::list))
+            .says("What the identity provider sent and what became of it, newest first")
+            .query(requests::QUERY)
+            .answers::<Vec<requests::Request>>(200),
+        route(Method::GET, "/admin/realms/{realm}/scim/requests/{id}", admin(ViewEvents, requests::get))
+            .says("A request with its operations and its body, redacted")
+            .answers::<requests::WholeRequest>(200),
+        route(Method::GET, "/admin/realms/{realm}/scim/diagnosis", admin(ViewEvents, requests::diagnosis))
+            .says("What the identity provider has done so far, and the faults which that shows")
+            .answers::<requests::RealmDiagnosis>(200),
         route(Method::GET, "/admin/realms/{realm}/domains", admin(ViewRealm, domains::list))
             .says("The realm's custom domains")
             .answers::<Vec<String>>(200),

@@ -76,6 +76,9 @@ where
                     let credentials = authorization(&call.headers);
                     let (at, id) = (call.at, call.request_id.clone());
                     let scope = edge.access.scim_client(&place, credentials, at, id).await?;
+                    if let Some(trail) = &call.trail {
+                        trail.actor(&scope.actor);
+                    }
                     if let Some(miss) = call.miss.take() {
                         return Err(miss);
                     }
@@ -180,16 +183,22 @@ fn scim_base(edge: &Edge, place: &crate::access::realm::Place) -> String {
 /// Takes the body, no more of it and no longer than the limits allow, and what else a handler reads.
 async fn read(call: &mut Call, edge: &Edge, base_url: String) -> Result<Ask, Failure> {
     let body = std::mem::take(&mut call.body);
+    let trail = call.trail.clone();
     let limit = if call.route.large { edge.settings.large_body } else { edge.settings.body };
+    let body = collected(body, limit, edge.settings.body_timeout).await?;
+    if let Some(trail) = trail.as_ref().filter(|_| !body.is_empty()) {
+        trail.body(&body);
+    }
     Ok(Ask {
         method: call.method.clone(),
         params: call.params.clone(),
         query: pairs(route::query(&call.uri)),
         headers: call.headers.clone(),
-        body: collected(body, limit, edge.settings.body_timeout).await?,
+        body,
         at: call.at,
         request_id: call.request_id.clone(),
         base_url,
+        trail,
     })
 }
 

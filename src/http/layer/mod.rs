@@ -5,5 +5,6 @@ pub mod bounds;
 pub mod negotiate;
 pub mod quota;
 pub mod realm;
+pub mod record;
 pub mod rescue;
 pub mod trace;

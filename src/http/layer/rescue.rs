@@ -115,14 +115,19 @@ fn status_of(failure: &Failure) -> (u16, Option<&'static str>) {
 
 /// Status and error message of a failure which is a part of an answer (RFC 7644 §3.7.3).
 pub fn told(failure: &Failure) -> (u16, Value) {
-    let (status, scim_type) = status_of(failure);
+    let (status, scim_type, detail) = meaning(failure);
     log(failure, status);
-    (status, scim::error::body(status, scim_type, &detail_of(failure, status)))
+    (status, scim::error::body(status, scim_type, &detail))
+}
+
+/// Status, `scimType` and detail of the answer to a failure.
+pub fn meaning(failure: &Failure) -> (u16, Option<&'static str>, String) {
+    let (status, scim_type) = status_of(failure);
+    (status, scim_type, detail_of(failure, status))
 }
 
 fn answer_to(failure: &Failure, speaks: Speaks) -> Reply {
-    let (status, scim_type) = status_of(failure);
-    let detail = detail_of(failure, status);
+    let (status, scim_type, detail) = meaning(failure);
     log(failure, status);
     let (media_type, body) = match speaks {
         Speaks::Scim => (SCIM_JSON, scim::error::body(status, scim_type, &detail)),

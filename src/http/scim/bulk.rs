@@ -13,7 +13,7 @@ use crate::{
         failure::{Failure, Result},
         layer::rescue,
     },
-    model::{Scope, document::Document, group::Membership},
+    model::{Scope, document::Document, group::Membership, request_log::Outcome},
     provision::{self, Preconditions, etag, groups, users},
     scim::{
         bulk::{BULK_RESPONSE_URN, Bulk, Call, Endpoint, Operation, Verb},
@@ -27,6 +27,7 @@ struct Done {
     id: String,
     /// `None` for what is gone.
     version: Option<i64>,
+    outcome: Outcome,
 }
 
 pub async fn bulk(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
@@ -36,6 +37,7 @@ pub async fn bulk(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
     let deadline = Instant::now() + edge.settings.request_timeout * 2 / 3;
     let (mut scope, mut created) = (call.caller().clone(), HashMap::new());
     let mut answers: Vec<Option<Value>> = vec![None; bulk.operations.len()];
+    let mut outcomes = vec![Outcome::Skipped; bulk.operations.len()];
     let (mut failed, mut applied) = (0, false);
     for at in order.possible.iter().chain(&order.circular) {
         if bulk.fail_on_errors.is_some_and(|most| failed >= most) {
@@ -56,10 +58,12 @@ pub async fn bulk(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
             Err(failure @ Failure::Denied(_)) if !applied => return Err(failure),
             Err(failure) => {
                 failed += 1;
+                outcomes[*at] = Outcome::Refused;
                 answers[*at] = Some(refused(&call, operation, &failure));
             }
             Ok(done) => {
                 applied = true;
+                outcomes[*at] = done.outcome;
                 answers[*at] = Some(answered(&call, operation, &done));
                 if let Some(bulk_id) = &operation.bulk_id {
                     created.insert(bulk_id.clone(), done.id);
@@ -67,6 +71,7 @@ pub async fn bulk(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
             }
         }
     }
+    call.came_to(outcomes);
     let operations: Vec<Value> = answers.into_iter().flatten().collect();
     let body = json!({ "schemas": [BULK_RESPONSE_URN], "Operations": operations });
     Ok(reply(StatusCode::OK, SCIM_JSON, body.to_string()))
@@ -95,40 +100,49 @@ async fn run(edge: &Edge, scope: &Scope, asked: &Call, version: Option<&str>) ->
     let preconditions = Preconditions { if_match: version, if_none_match: None };
     let (id, data) = (asked.id.as_str(), asked.data.clone());
     let admission = provision::admission(&scope.realm.policy);
-    let done =
-        |status, document: Document| Done { status, id: document.id.to_string(), version: Some(document.version) };
+    let done = |status, document: Document, outcomes: &[Outcome]| Done {
+        status,
+        id: document.id.to_string(),
+        version: Some(document.version),
+        outcome: sum_of(outcomes),
+    };
+    let gone = |outcome| Done { status: StatusCode::NO_CONTENT, id: id.to_owned(), version: None, outcome };
     Ok(match (asked.endpoint, asked.verb) {
-        (Endpoint::Users, Verb::Create) => done(StatusCode::CREATED, users::create(store, scope, data).await?.document),
+        (Endpoint::Users, Verb::Create) => {
+            done(StatusCode::CREATED, users::create(store, scope, data).await?.document, &[Outcome::Applied])
+        }
         (Endpoint::Users, Verb::Replace) => {
-            done(StatusCode::OK, users::replace(store, scope, id, data, preconditions, "").await?.document)
+            let (user, outcomes) = users::replace(store, scope, id, data, preconditions, "").await?;
+            done(StatusCode::OK, user.document, &outcomes)
         }
         (Endpoint::Users, Verb::Patch) => {
             let operations = patch::parse(data, &admission)?;
-            done(StatusCode::OK, users::patch(store, scope, id, &operations, preconditions, "").await?.document)
+            let (user, outcomes) = users::patch(store, scope, id, &operations, preconditions, "").await?;
+            done(StatusCode::OK, user.document, &outcomes)
         }
-        (Endpoint::Users, Verb::Delete) => {
-            users::delete(store, scope, id, preconditions).await?;
-            Done { status: StatusCode::NO_CONTENT, id: id.to_owned(), version: None }
-        }
+        (Endpoint::Users, Verb::Delete) => gone(users::delete(store, scope, id, preconditions).await?),
         (Endpoint::Groups, Verb::Create) => {
-            done(StatusCode::CREATED, groups::create(store, scope, data, Membership::Unread).await?.document)
+            let group = groups::create(store, scope, data, Membership::Unread).await?;
+            done(StatusCode::CREATED, group.document, &[Outcome::Applied])
         }
-        (Endpoint::Groups, Verb::Replace) => done(
-            StatusCode::OK,
-            groups::replace(store, scope, id, data, preconditions, Membership::Unread).await?.document,
-        ),
+        (Endpoint::Groups, Verb::Replace) => {
+            let (group, outcomes) = groups::replace(store, scope, id, data, preconditions, Membership::Unread).await?;
+            done(StatusCode::OK, group.document, &outcomes)
+        }
         (Endpoint::Groups, Verb::Patch) => {
             let operations = patch::parse(data, &admission)?;
-            done(
-                StatusCode::NO_CONTENT,
-                groups::patch(store, scope, id, &operations, preconditions, Membership::Unread).await?.document,
-            )
+            let (group, outcomes) =
+                groups::patch(store, scope, id, &operations, preconditions, Membership::Unread).await?;
+            done(StatusCode::NO_CONTENT, group.document, &outcomes)
         }
-        (Endpoint::Groups, Verb::Delete) => {
-            groups::delete(store, scope, id, preconditions).await?;
-            Done { status: StatusCode::NO_CONTENT, id: id.to_owned(), version: None }
-        }
+        (Endpoint::Groups, Verb::Delete) => gone(groups::delete(store, scope, id, preconditions).await?),
     })
+}
+
+/// What became of a request, if that became of its operations: what was held, else what was done.
+fn sum_of(outcomes: &[Outcome]) -> Outcome {
+    let sum = [Outcome::Held, Outcome::Applied].into_iter().find(|outcome| outcomes.contains(outcome));
+    sum.unwrap_or(Outcome::NoOp)
 }
 
 fn answered(call: &Permitted<Scope>, operation: &Operation, done: &Done) -> Value {

@@ -37,8 +37,10 @@ pub async fn get(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
 pub async fn replace(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
     let (asked, shown) = asked(&call)?;
     let (id, preconditions) = (call.param("id"), preconditions(&call));
-    let group =
-        groups::replace(&edge.store, call.caller(), id, call.json()?, preconditions, Shown::membership(shown)).await?;
+    let membership = Shown::membership(shown);
+    let (group, outcomes) =
+        groups::replace(&edge.store, call.caller(), id, call.json()?, preconditions, membership).await?;
+    call.came_to(outcomes);
     let rendered = rendered(&call, &asked, &group.document);
     Ok(answer(&edge, &call, StatusCode::OK, rendered, group, shown))
 }
@@ -50,7 +52,9 @@ pub async fn patch(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
     let operations = patch::parse(call.json()?, &render::admission(&call))?;
     let answers = !asked.projection.is_default();
     let membership = Shown::membership(shown.filter(|_| answers));
-    let group = groups::patch(&edge.store, call.caller(), id, &operations, preconditions, membership).await?;
+    let (group, outcomes) =
+        groups::patch(&edge.store, call.caller(), id, &operations, preconditions, membership).await?;
+    call.came_to(outcomes);
     let rendered = rendered(&call, &asked, &group.document);
     Ok(if answers {
         answer(&edge, &call, StatusCode::OK, rendered, group, shown)
@@ -61,7 +65,8 @@ pub async fn patch(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
 
 pub async fn delete(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
     let preconditions = preconditions(&call);
-    groups::delete(&edge.store, call.caller(), call.param("id"), preconditions).await?;
+    let outcome = groups::delete(&edge.store, call.caller(), call.param("id"), preconditions).await?;
+    call.came_to(vec![outcome]);
     Ok(empty(StatusCode::NO_CONTENT))
 }
 

@@ -32,7 +32,8 @@ pub async fn get(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
 pub async fn replace(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
     let (asked, preconditions) = (Asked::of(&call)?, preconditions(&call));
     let (id, body, groups_url) = (call.param("id"), call.json()?, groups_url(&call));
-    let user = users::replace(&edge.store, call.caller(), id, body, preconditions, &groups_url).await?;
+    let (user, outcomes) = users::replace(&edge.store, call.caller(), id, body, preconditions, &groups_url).await?;
+    call.came_to(outcomes);
     Ok(rendered(&call, &asked, &user).reply(StatusCode::OK))
 }
 
@@ -40,13 +41,16 @@ pub async fn patch(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
     let (asked, preconditions) = (Asked::of(&call)?, preconditions(&call));
     let operations = patch::parse(call.json()?, &render::admission(&call))?;
     let (id, groups_url) = (call.param("id"), groups_url(&call));
-    let user = users::patch(&edge.store, call.caller(), id, &operations, preconditions, &groups_url).await?;
+    let (user, outcomes) =
+        users::patch(&edge.store, call.caller(), id, &operations, preconditions, &groups_url).await?;
+    call.came_to(outcomes);
     Ok(rendered(&call, &asked, &user).reply(StatusCode::OK))
 }
 
 pub async fn delete(edge: Edge, call: Permitted<Scope>) -> Result<Reply> {
     let preconditions = preconditions(&call);
-    users::delete(&edge.store, call.caller(), call.param("id"), preconditions).await?;
+    let outcome = users::delete(&edge.store, call.caller(), call.param("id"), preconditions).await?;
+    call.came_to(vec![outcome]);
     Ok(empty(StatusCode::NO_CONTENT))
 }
 

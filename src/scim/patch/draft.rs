@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::{Map, Value};
 
 use super::{
-    MembersDelta, Op, Operation,
+    Effect, MembersDelta, Op, Operation,
     budget::Budget,
     edit::{Edit, Sub, name_in, raw_attribute, without_parts},
 };
@@ -27,6 +27,10 @@ pub(super) struct Draft<'a> {
     attributes: Map<String, Value>,
     members: MembersDelta,
     budget: Budget,
+    /// Does the operation under way name members?
+    names_members: bool,
+    /// What the operation under way found where it has changed something: a name of `attributes`, and its value.
+    found: Vec<(String, Option<Value>)>,
 }
 
 /// What a path is aimed at.
@@ -57,10 +61,27 @@ impl<'a> Draft<'a> {
             attributes: before.0.clone(),
             members: MembersDelta::default(),
             budget: Budget::new(&before.0),
+            names_members: false,
+            found: Vec::new(),
         }
     }
 
-    pub(super) fn apply(&mut self, operation: &Operation) -> Result<()> {
+    pub(super) fn apply(&mut self, operation: &Operation) -> Result<Effect> {
+        self.names_members = false;
+        self.found.clear();
+        self.run(operation)?;
+        let changed = self.found.iter().any(|(name, value)| self.attributes.get(name) != value.as_ref());
+        Ok(Effect { changed, members: self.names_members })
+    }
+
+    /// To be told before a change of what `attributes` has under `name`.
+    fn note(&mut self, name: &str) {
+        if !self.found.iter().any(|(noted, _)| noted == name) {
+            self.found.push((name.to_owned(), self.attributes.get(name).cloned()));
+        }
+    }
+
+    fn run(&mut self, operation: &Operation) -> Result<()> {
         let value = operation.value.as_ref();
         match (&operation.path, operation.op) {
             (Some(path), op) => self.apply_at(op, path, value),
@@ -123,7 +144,10 @@ impl<'a> Draft<'a> {
         match target {
             Target::Password => return Ok(()),
             Target::ReadOnly => return Err(Error::mutability(format!("`{path}` is read-only"))),
-            Target::Members => return self.members.apply(op, path, value, self.admission),
+            Target::Members => {
+                self.names_members = true;
+                return self.members.apply(op, path, value, self.admission);
+            }
             Target::Schema(schema) => self.apply_to_schema(schema, op, value)?,
             Target::Known { extension, attribute } => self.apply_to_known(extension, attribute, op, path, value)?,
             Target::Unknown { extension, name, sub } => {
@@ -139,11 +163,13 @@ impl<'a> Draft<'a> {
                 Err(Error::no_target("A resource cannot lose all its attributes: name those which are to go"))
             }
             (Op::Remove, None) | (Op::Replace, Some(Value::Null)) => {
+                self.note(&schema.id);
                 self.attributes.shift_remove(&schema.id);
                 Ok(())
             }
             (Op::Remove, Some(named @ Value::Object(_))) => {
                 let named = self.admission.extension(schema, named.clone())?;
+                self.note(&schema.id);
                 edit_at(&mut self.attributes, None, &schema.id, |held| {
                     Ok(without_parts(&schema.attributes, held, named.as_ref()))
                 })
@@ -175,6 +201,7 @@ impl<'a> Draft<'a> {
             },
         };
         self.spend(extension, attribute, path)?;
+        self.note(extension.unwrap_or(&attribute.name));
         let edit = Edit { admission: self.admission, attribute, sub, path, op, value, budget: &self.budget };
         edit_at(&mut self.attributes, extension, &attribute.name, |current| edit.apply(current))
     }
@@ -217,6 +244,7 @@ impl<'a> Draft<'a> {
                 Some(_) => return Err(Error::invalid_path(format!("`{urn}` has a value without attributes"))),
             },
         };
+        self.note(extension.as_deref().unwrap_or(&name));
         edit_at(&mut self.attributes, extension.as_deref(), &name, |current| {
             self.budget.look(current.as_ref().map_or(0, Budget::cost) + value.map_or(0, Budget::cost))?;
             raw_attribute(current, &name, sub, op, path, value)

@@ -61,6 +61,17 @@ pub struct Patched {
     /// Empty if the request changed no attribute: there is then nothing to store and nothing to tell, unless
     /// `members` has it.
     pub changes: Vec<Change>,
+    /// What each operation did, in their order.
+    pub effects: Vec<Effect>,
+}
+
+/// What one operation did to the resource which the one before it had left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Effect {
+    /// Is an attribute no longer what it was? If not, and no members are named, the operation is a proven no-op.
+    pub changed: bool,
+    /// Does it name members? Whether any came or went is known only where they are kept.
+    pub members: bool,
 }
 
 /// One attribute that is no longer what it was.
@@ -72,7 +83,7 @@ pub struct Change {
     pub current: Option<Value>,
 }
 
-/// Reads the body of a PATCH request. A password ends here: operations on it are left out.
+/// Reads the body of a PATCH request. A password ends here: operations on it are left without their value.
 pub fn parse(body: Value, admission: &Admission) -> Result<Vec<Operation>> {
     let Value::Object(body) = body else {
         return Err(Error::invalid_syntax("The body must be a JSON object with `schemas` and `Operations`"));
@@ -101,7 +112,9 @@ pub fn parse(body: Value, admission: &Admission) -> Result<Vec<Operation>> {
     let mut parsed = parsed
         .map(|(at, operation)| Operation::parse(operation, *admission).map_err(|error| numbered(error, at, count)))
         .collect::<Result<Vec<_>>>()?;
-    parsed.retain(|operation| !operation.path.as_ref().is_some_and(|path| is_password(&path.attr.name)));
+    for operation in &mut parsed {
+        operation.value.take_if(|_| operation.path.as_ref().is_some_and(|path| is_password(&path.attr.name)));
+    }
     Ok(parsed)
 }
 
@@ -159,12 +172,13 @@ pub fn apply(
     admission: &Admission,
 ) -> Result<Patched> {
     let mut draft = Draft::new(resource_type, before, *admission);
-    for (at, operation) in operations.iter().enumerate() {
-        draft.apply(operation).map_err(|error| numbered(error, at, operations.len()))?;
-    }
+    let each = operations.iter().enumerate();
+    let effects = each
+        .map(|(at, operation)| draft.apply(operation).map_err(|error| numbered(error, at, operations.len())))
+        .collect::<Result<_>>()?;
     let (resource, members) = draft.finish(before)?;
     let changes = changes(before, &resource);
-    Ok(Patched { resource, members, changes })
+    Ok(Patched { resource, members, changes, effects })
 }
 
 /// Says which operation was wrong, where there is more than one.

@@ -41,8 +41,10 @@ pub fn keeps_its_promises(bytes: &[u8]) {
     for Subject { resource_type, admission, before } in SUBJECTS.iter() {
         let Ok(operations) = patch::parse(body.clone(), admission) else { continue };
         let Ok(patched) = patch::apply(resource_type, before, &operations, admission) else { continue };
-        let Patched { resource, members, changes } = patched;
+        let Patched { resource, members, changes, effects } = patched;
         assert_eq!(changes.is_empty(), resource == *before);
+        assert_eq!(effects.len(), operations.len());
+        assert!(changes.is_empty() || effects.iter().any(|effect| effect.changed), "nobody changed it");
         check_immutable(resource_type, before, &resource).expect("what is immutable stays");
         assert_eq!(carried_out(&changes, before, &resource), resource);
         holds_for_members(&members, resource_type);

@@ -63,10 +63,11 @@ impl<'a> Model<'a> {
         Self { resource_type, admission, attributes, members }
     }
 
-    /// All operations, or the first thing that is wrong: with their form, with one of them, with the result.
-    pub fn patched(&self, operations: &[Value]) -> Outcome<Self> {
+    /// All operations, or the first thing that is wrong: with their form, with one of them, with the result. Also
+    /// the states in which each operation leaves the resource.
+    pub fn patched(&self, operations: &[Value]) -> Outcome<(Self, Vec<Self>)> {
         let steps = operations.iter().map(|operation| self.read(operation)).collect::<Outcome<Vec<_>>>()?;
-        let mut after = self.clone();
+        let (mut after, mut states) = (self.clone(), Vec::new());
         for step in &steps {
             match (&step.path, step.op, &step.value) {
                 (Some(path), op, value) => after.at(path, op, value.as_ref())?,
@@ -74,11 +75,12 @@ impl<'a> Model<'a> {
                 (None, op, Some(Value::Object(attributes))) => after.each(None, op, attributes)?,
                 (None, ..) => return Err(Wrong::InvalidValue),
             }
+            states.push(after.clone());
         }
         self.keeps_required(&after)?;
         after.complete()?;
         self.check_immutable(&after)?;
-        Ok(after)
+        Ok((after, states))
     }
 
     fn strict(&self) -> bool {

@@ -454,7 +454,8 @@ fn agree(
     let real = real.map_err(|error| error.kind);
     // What becomes of nobody and what becomes of everybody is all that a delta can say.
     let everybody: BTreeSet<String> = ["a", "b", "c", "d", IDS[3]].map(str::to_owned).into();
-    let slow = |members| Model::new(resource_type, admission, before.0.clone(), members).patched(&operations);
+    let begun = Model::new(resource_type, admission, before.0.clone(), BTreeSet::new());
+    let slow = |members| Model { members, ..begun.clone() }.patched(&operations);
     let shown = || format!("{admission:?}\n{}\n{}", json!(before.0), json!(operations));
     let few = slow(BTreeSet::new());
     let many = if resource_type.name == "Group" { slow(everybody.clone()) } else { few.clone() };
@@ -463,7 +464,14 @@ fn agree(
             prop_assert_eq!(real, model, "{}", shown());
             Ok(Err(real))
         }
-        (Ok(real), Ok(few), Ok(many)) => {
+        (Ok(real), Ok((few, states)), Ok((many, _))) => {
+            prop_assert_eq!(real.effects.len(), states.len(), "{}", shown());
+            let mut found = &begun;
+            for (effect, left) in real.effects.iter().zip(&states) {
+                prop_assert_eq!(effect.changed, found.attributes != left.attributes, "{}", shown());
+                prop_assert!(effect.members || found.members == left.members, "{}", shown());
+                found = left;
+            }
             prop_assert_eq!(&real.resource.0, &few.attributes, "{}", shown());
             prop_assert_eq!(carried_out(&real.members, &BTreeSet::new()), few.members, "{}", shown());
             if resource_type.name == "Group" {
