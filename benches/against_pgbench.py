@@ -46,14 +46,14 @@ def user(name):
 class Gateway:
     """The binary on a data folder of its own, with a realm and its token."""
 
-    def __init__(self, binary, folder):
+    def __init__(self, binary, folder, more=None):
         ready = folder / "ready.json"
         settings = SETTINGS | {
             "REALMGATE_LISTEN": "127.0.0.1:0",
             "REALMGATE_MANAGEMENT_LISTEN": "127.0.0.1:0",
             "REALMGATE_DATA_DIR": str(folder / "data"),
             "REALMGATE_LOG": "warn",
-        }
+        } | (more or {})
         environment = {k: v for k, v in os.environ.items() if not k.startswith("REALMGATE_")} | settings
         with open(folder / "gateway.log", "w") as log:
             command = [binary, "serve", "--ready-file", str(ready)]
@@ -66,7 +66,8 @@ class Gateway:
         self.url = json.loads(ready.read_text())["public_url"].rstrip("/")
         self.address = urllib.parse.urlsplit(self.url).netloc
 
-    def found_realm(self, realm=REALM):
+    def operate(self, method, path, body):
+        """As an operator."""
         form = {"grant_type": "password", "client_id": "admin-cli"}
         form |= {"username": SETTINGS["REALMGATE_BOOTSTRAP_ADMIN_USERNAME"]}
         form |= {"password": SETTINGS["REALMGATE_BOOTSTRAP_ADMIN_PASSWORD"]}
@@ -74,8 +75,11 @@ class Gateway:
         path = "/realms/master/protocol/openid-connect/token"
         admin = self.ask("POST", path, urllib.parse.urlencode(form), kind)["access_token"]
         headers = {"Authorization": f"Bearer {admin}", "Content-Type": "application/json"}
-        self.ask("POST", "/admin/realms", json.dumps({"realm": realm}), headers)
-        self.token = self.ask("POST", f"/admin/realms/{realm}/scim/enable", "{}", headers)["token"]
+        return self.ask(method, path, json.dumps(body), headers)
+
+    def found_realm(self, realm=REALM):
+        self.operate("POST", "/admin/realms", {"realm": realm})
+        self.token = self.operate("POST", f"/admin/realms/{realm}/scim/enable", {})["token"]
         self.base = f"/realms/{realm}/scim/v2"
 
     def ask(self, method, path, body=None, headers=None, connection=None):

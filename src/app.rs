@@ -32,6 +32,7 @@ use crate::{
     http::{
         self, Edge, Settings,
         exchange::Request,
+        layer::bounds::Shares,
         ops::{Ops, Phase},
         scim::walk::Walks,
         server::{self, Patience},
@@ -85,6 +86,7 @@ pub async fn run(config: Config, ready_file: Option<PathBuf>) -> Result<()> {
 
     let (phase_tx, phase) = watch::channel(Phase::Serving);
     let settings = Arc::new(settings(&config, &public_url));
+    let shares = Shares::of(settings.max_requests_in_flight);
     let (log, writer) = match config.request_log {
         config::RequestLog { enabled: false, .. } => (None, None),
         config::RequestLog { queue, sweep_every, .. } => {
@@ -92,7 +94,7 @@ pub async fn run(config: Config, ready_file: Option<PathBuf>) -> Result<()> {
             (Some(log), Some(writer))
         }
     };
-    let edge = Edge { store: store.clone(), access, operators, quotas, walks: Walks::new(), log, settings };
+    let edge = Edge { store: store.clone(), access, operators, quotas, shares, walks: Walks::new(), log, settings };
     let ops = Ops { store: store.clone(), bus, phase: phase.clone(), metrics: Arc::new(metrics.clone()) };
     tokio::spawn(upkeep(metrics));
     tokio::spawn(watch_tokens(store.clone()));

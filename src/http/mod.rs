@@ -26,7 +26,11 @@ use crate::{
     store::Store,
 };
 use exchange::{Reply, Request};
-use layer::{authenticate, bounds, negotiate, quota, realm, record, rescue, trace};
+use layer::{
+    authenticate,
+    bounds::{self, Shares},
+    negotiate, quota, realm, record, rescue, trace,
+};
 use route::{Dispatch, Table};
 use scim::walk::Walks;
 
@@ -37,6 +41,7 @@ pub struct Edge {
     pub access: Access,
     pub operators: Operators,
     pub quotas: Quotas,
+    pub shares: Shares,
     pub walks: Walks,
     /// `None` if nothing is written down.
     pub log: Option<RequestLog>,

@@ -36,6 +36,8 @@ use std::{
 };
 
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use moka::future::Cache;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_postgres::{Config, NoTls, Row, config::SslMode, types::ToSql};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -52,6 +54,9 @@ pub const APP_ROLE: &str = "realmgate_app";
 
 /// The schema which holds all tables.
 pub const SCHEMA: &str = "realmgate";
+
+/// A realm which has not used the database for so long has no share of the pool; far longer than any transaction.
+const SHARE_IDLE: Duration = Duration::from_secs(10 * 60);
 
 /// How the store connects and how long it waits.
 #[derive(Debug, Clone)]
@@ -73,6 +78,8 @@ pub struct Store {
 
 struct Shared {
     pool: Pool,
+    /// What each realm may have of the pool: however busy it is, the others find a connection.
+    shares: Cache<RealmId, Arc<Semaphore>>,
     pulse: Pulse,
     options: Options,
 }
@@ -108,7 +115,9 @@ impl Store {
             .build()
             .map_err(|e| Error::Unavailable(e.to_string()))?;
         let pulse = Pulse::start(config.clone(), pool.clone(), options.connect_timeout);
-        Ok(Self { shared: Arc::new(Shared { pool, pulse, options }) })
+        // Kept for as long as the realm is in use, so that the permits of a share are those of one semaphore.
+        let shares = Cache::builder().time_to_idle(SHARE_IDLE).build();
+        Ok(Self { shared: Arc::new(Shared { pool, shares, pulse, options }) })
     }
 
     /// Whether the database answers, and what other nodes changed.
@@ -130,7 +139,8 @@ impl Store {
     /// A transaction which stands in `realm`, at the epoch that is known of it. Nothing is sent before its first
     /// statement.
     pub async fn enter(&self, realm: RealmId, epoch: i64) -> Result<RealmTx> {
-        Ok(RealmTx::new(self.connection().await?, self.clone(), realm, epoch))
+        let share = self.share(realm).await?;
+        Ok(RealmTx::new(self.connection().await?, share, self.clone(), realm, epoch))
     }
 
     /// A transaction which stands in the realm of `scope`.
@@ -148,6 +158,24 @@ impl Store {
                 drop(Object::take(client));
                 Err(away)
             }
+        }
+    }
+
+    /// A place in the realm's share of the pool: three quarters of it. Those of one realm wait for each other in line.
+    async fn share(&self, realm: RealmId) -> Result<OwnedSemaphorePermit> {
+        let most = (self.shared.options.pool_size * 3).div_ceil(4);
+        let share = self.shared.shares.get_with(realm, async { Arc::new(Semaphore::new(most)) }).await;
+        if let Ok(place) = share.clone().try_acquire_owned() {
+            return Ok(place);
+        }
+        let asked = Instant::now();
+        let place = tokio::time::timeout(self.shared.options.wait_timeout, share.acquire_owned());
+        match self.shared.pulse.or_away(place).await? {
+            Ok(Ok(place)) => {
+                telemetry::store_pool_wait(asked);
+                Ok(place)
+            }
+            _ => Err(Error::Unavailable("the realm has too much for the database to do".into())),
         }
     }
 

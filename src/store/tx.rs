@@ -4,7 +4,7 @@ use std::pin::pin;
 
 use deadpool_postgres::Object;
 use futures_util::{FutureExt, TryStreamExt, future::OptionFuture};
-use tokio::join;
+use tokio::{join, sync::OwnedSemaphorePermit};
 use tokio_postgres::{
     Row, RowStream,
     types::{ToSql, Type},
@@ -29,6 +29,8 @@ const PLAN_FOR_VALUES: &str = "SET LOCAL plan_cache_mode = force_custom_plan; SE
 /// the next one.
 pub struct RealmTx {
     client: Option<Object>,
+    /// Given back after the connection is.
+    _share: OwnedSemaphorePermit,
     store: Store,
     realm: RealmId,
     epoch: i64,
@@ -60,8 +62,8 @@ enum State {
 }
 
 impl RealmTx {
-    pub(super) fn new(client: Object, store: Store, realm: RealmId, epoch: i64) -> Self {
-        Self { client: Some(client), store, realm, epoch, state: State::Ended }
+    pub(super) fn new(client: Object, share: OwnedSemaphorePermit, store: Store, realm: RealmId, epoch: i64) -> Self {
+        Self { client: Some(client), _share: share, store, realm, epoch, state: State::Ended }
     }
 
     /// Runs a statement whose `$1` is the realm and whose `$2`… are `params`.

@@ -18,6 +18,7 @@ mod cursors;
 mod dialects;
 mod discovery;
 mod etag;
+mod fairness;
 mod filter_agreement;
 mod filters;
 mod first_start;

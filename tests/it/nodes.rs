@@ -321,6 +321,7 @@ async fn what_redis_cannot_have_said_counts_as_nothing() {
         harm.arg(&key).arg(nonsense).query_async::<()>(&mut redis).await.expect("Redis takes it");
         let flood = Flood::of([realm.idp()], Duration::from_millis(300)).await;
         assert!(flood.seen.iter().all(|status| [200, 429].contains(status)), "{nonsense}: {:?}", flood.seen);
-        assert!(flood.let_in() <= 6, "{nonsense} grants nothing: {}", flood.let_in());
+        let most = 6.0 + flood.took.as_secs_f64();
+        assert!(f64::from(flood.let_in()) <= most, "{nonsense} grants nothing: {}", flood.let_in());
     }
 }

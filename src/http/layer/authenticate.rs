@@ -82,6 +82,7 @@ where
                     if let Some(miss) = call.miss.take() {
                         return Err(miss);
                     }
+                    let _place = edge.shares.take(scope.realm.id).await?;
                     if ask.is_none() {
                         let base_url = scim_base(&edge, &place);
                         ask = Some(Arc::new(read(&mut call, &edge, base_url).await?));
