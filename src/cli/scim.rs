@@ -136,15 +136,14 @@ async fn status(client: &Client, realm: &RealmName) -> Result<Report, Failure> {
 async fn diagnose(client: &Client, realm: &RealmName) -> Result<Report, Failure> {
     let found = client.get(&path(realm, "/diagnosis")).await.map_err(|e| realm::missing(e, realm))?;
     let listed = |key: &str| found[key].as_array().cloned().unwrap_or_default();
-    let mut text = String::new();
-    for fault in listed("faults").iter().chain(&listed("requests")) {
-        let part = |key: &str| cell(&fault[key]);
+    let fault = |fault: &Value| {
         let times = fault["count"].as_i64().map(|count| format!(" ({count} of the last day's requests)"));
-        let times = times.unwrap_or_default();
-        text += &format!("{}{times}\n  cause  {}\n  cure   {}\n\n", part("name"), part("cause"), part("cure"));
-    }
-    if text.is_empty() {
-        text = format!("Nothing is wrong with what the IdP of realm `{realm}` sends.\n\n");
+        let [name, cause, cure] = ["name", "cause", "cure"].map(|key| cell(&fault[key]));
+        format!("{name}{}\n  cause  {cause}\n  cure   {cure}\n", times.unwrap_or_default())
+    };
+    let mut faults: Vec<String> = listed("faults").iter().chain(&listed("requests")).map(fault).collect();
+    if faults.is_empty() {
+        faults.push(format!("Nothing is wrong with what the IdP of realm `{realm}` sends.\n"));
     }
     let mut seen = Table::new(["SEEN", "FIRST", "LAST"]);
     for sign in listed("seen") {
@@ -154,7 +153,7 @@ async fn diagnose(client: &Client, realm: &RealmName) -> Result<Report, Failure>
     for attribute in listed("lacking") {
         lacking.row(["attribute", "users", "looked_at"].map(|key| &attribute[key]));
     }
-    Ok(Report { text: format!("{text}{seen}\n{lacking}"), json: found })
+    Ok(Report { text: format!("{}\n{seen}\n{lacking}", faults.join("\n")), json: found })
 }
 
 fn reveal(access: &Access) -> Result<Report, Failure> {

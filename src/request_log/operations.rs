@@ -47,13 +47,13 @@ impl Request<'_> {
         signs.insert(Sign::Request);
         if self.is_bulk() {
             for (at, operation) in self.listed().iter().enumerate() {
-                if self.outcomes.get(at).is_some_and(is_wanted) {
+                if self.outcomes.get(at).is_some_and(|outcome| is_wanted(*outcome)) {
                     let method = lower(member(operation, "method")).to_ascii_uppercase();
                     let path = member(operation, "path").and_then(Value::as_str).unwrap_or_default();
                     signs.extend(sign_of(&method, path, member(operation, "data")));
                 }
             }
-        } else if self.outcomes.is_empty() || self.outcomes.iter().any(is_wanted) {
+        } else if self.outcomes.is_empty() || self.outcomes.iter().any(|outcome| is_wanted(*outcome)) {
             signs.extend(sign_of(self.method, self.path, self.body));
         }
         signs
@@ -87,7 +87,7 @@ impl Request<'_> {
 }
 
 /// Did the IdP want something else than there was, and may it?
-const fn is_wanted(outcome: &Outcome) -> bool {
+const fn is_wanted(outcome: Outcome) -> bool {
     matches!(outcome, Outcome::Applied | Outcome::Held)
 }
 

@@ -129,7 +129,7 @@ fn of_realms() -> Vec<Route> {
         route(Method::GET, "/admin/realms/{realm}/scim/requests", admin(ViewEvents, requests::list))
             .says("What the identity provider sent and what became of it, newest first")
             .query(requests::QUERY)
-            .answers::<Vec<requests::Request>>(200),
+            .answers::<Vec<requests::LoggedRequest>>(200),
         route(Method::GET, "/admin/realms/{realm}/scim/requests/{id}", admin(ViewEvents, requests::get))
             .says("A request with its operations and its body, redacted")
             .answers::<requests::WholeRequest>(200),

@@ -33,13 +33,13 @@ pub const QUERY: &[(&str, &str)] = &[
     ("method", "The HTTP method"),
     ("path", "How the path begins behind the base URL: `/Users`"),
     ("diagnosis", "The name of a fault"),
-    ("request_id", "The id which the answer had as `X-Request-Id`"),
+    ("request_id", "The id which the answer had as `X-LoggedRequest-Id`"),
     ("q", "Text in the path, in the error or in the body, as the log shows them"),
 ];
 
 /// A request, as a list shows it.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct Request {
+pub(super) struct LoggedRequest {
     /// Grows with time.
     id: Uuid,
     /// When it came in.
@@ -66,7 +66,7 @@ pub(super) struct Request {
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct WholeRequest {
     #[serde(flatten)]
-    request: Request,
+    request: LoggedRequest,
     operations: Vec<Operation>,
     /// JSON, redacted, cut where it is long; `null` if the policy keeps none, or what was sent is not JSON.
     body: Option<String>,
@@ -80,7 +80,7 @@ pub(super) struct RealmDiagnosis {
     /// The faults of the last day's requests, the most frequent first.
     requests: Vec<FaultOfRequests>,
     /// What the identity provider has been seen to do.
-    seen: Vec<Sign>,
+    seen: Vec<Seen>,
     /// Attributes which users lack, of the latest thousand.
     lacking: Vec<Lacking>,
 }
@@ -96,7 +96,7 @@ struct FaultOfRequests {
 
 /// Something that an identity provider does, when first and, to the quarter of an hour, when last.
 #[derive(Debug, Serialize, JsonSchema)]
-struct Sign {
+struct Seen {
     sign: String,
     first_at: Timestamp,
     last_at: Timestamp,
@@ -118,7 +118,7 @@ pub async fn list(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
     let query = query(&call)?;
     let realm = realms::get(&edge.store, call.param("realm")).await?;
     let entries = request_log::list(&edge.store, &realm, &query).await?;
-    let requests: Vec<Request> = entries.into_iter().map(|entry| WholeRequest::from(entry).request).collect();
+    let requests: Vec<LoggedRequest> = entries.into_iter().map(|entry| WholeRequest::from(entry).request).collect();
     Ok(json(StatusCode::OK, &requests))
 }
 
@@ -142,7 +142,7 @@ pub async fn diagnosis(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
     let shown = RealmDiagnosis {
         faults,
         requests: requests.collect(),
-        seen: signs.map(|s| Sign { sign: s.sign, first_at: s.first_at, last_at: s.last_at }).collect(),
+        seen: signs.map(|s| Seen { sign: s.sign, first_at: s.first_at, last_at: s.last_at }).collect(),
         lacking: lacking
             .map(|l| Lacking { attribute: l.attribute, users: l.users, looked_at: l.looked_at, examples: l.examples })
             .collect(),
@@ -198,7 +198,7 @@ impl From<Entry> for WholeRequest {
         // Milliseconds, to the microsecond; a request takes no years.
         #[expect(clippy::cast_precision_loss, reason = "a request takes less than 2^53 µs")]
         let duration_ms = entry.duration_us as f64 / 1e3;
-        let request = Request {
+        let request = LoggedRequest {
             id: entry.id,
             at: entry.at,
             request_id: entry.request_id,
