@@ -23,6 +23,7 @@ use tracing::info;
 use crate::{
     access::{
         self, Access,
+        foreign::source::Sources,
         invalidate::Bus,
         keys::Keys,
         operator::{self, Lives, Operators},
@@ -42,11 +43,15 @@ use crate::{
         realm::{MASTER, Realm},
         token::PlainToken,
     },
+    outbound::{self, Outbound, Reach},
     provision::{self, realms, tokens},
     scim::list::PageSizes,
     store::{self, Store, embedded::Embedded, migrate},
     telemetry,
 };
+
+/// What an answer of a server which an operator names may take.
+const OUTBOUND: outbound::Limits = outbound::Limits { time: Duration::from_secs(5), body: 512 * 1024 };
 
 /// The realm which a first start in embedded mode comes with.
 const DEMO: &str = "demo";
@@ -71,7 +76,8 @@ pub async fn run(config: Config, ready_file: Option<PathBuf>) -> Result<()> {
     let bus = config.redis_url.as_ref().map(|url| Bus::open(url.reveal())).transpose();
     let bus = bus.context("redis_url (REALMGATE_REDIS_URL) is not a Redis URL")?;
     let quotas = Quotas::new(rate_limit(&config), bus.clone()).context("Redis cannot be used to count requests")?;
-    let access = Access::new(store.clone(), bus.clone(), &access_options(&config));
+    let sources = Sources::new(outbound(&config)?);
+    let access = Access::new(store.clone(), bus.clone(), sources, &access_options(&config));
     // Shown at once: what it holds is nowhere else. The listener is open already, so what it says works.
     if let Some(welcome) = first_start(&store, &config, database.embedded.is_some()).await? {
         welcome.print(&public_url)?;
@@ -277,6 +283,13 @@ async fn stop_signal() -> &'static str {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
     }
+}
+
+/// The way to servers which operators name.
+fn outbound(config: &Config) -> Result<Outbound> {
+    let allowed = config.outbound.allow.clone();
+    let inside = Arc::new(move |address| allowed.iter().any(|network| network.contains(address)));
+    Outbound::new(OUTBOUND, Reach::Public { inside }).context("the way out cannot be opened")
 }
 
 fn store_options(config: &Config) -> store::Options {

@@ -36,6 +36,7 @@ const KEY_FETCHES: &str = "realmgate_key_fetches_total";
 const REDIS_CONNECTED: &str = "realmgate_redis_connected";
 const QUOTA_ASKS: &str = "realmgate_quota_asks_total";
 const RATE_LIMITED: &str = "realmgate_rate_limited_total";
+const SIGN_INS: &str = "realmgate_sign_ins_total";
 const BUILD_INFO: &str = "realmgate_build_info";
 
 const METRICS: &[(Kind, &str, Unit, &str)] = &[
@@ -59,6 +60,7 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
         "Questions to Redis for a share of a realm's budget; an unanswered one leaves the node to count alone for a second.",
     ),
     (Kind::Counter, RATE_LIMITED, Unit::Count, "Requests beyond their realm's limit, by lane and outcome."),
+    (Kind::Counter, SIGN_INS, Unit::Count, "Sign-ins which applications asked about, by outcome."),
     (Kind::Gauge, BUILD_INFO, Unit::Count, "Always 1; the label tells the version."),
 ];
 
@@ -134,6 +136,20 @@ label! {
         Normal = "normal",
         /// For requests which take access away.
         Reserved = "reserved",
+    }
+
+    /// What became of a sign-in.
+    SignInOutcome {
+        Accepted = "accepted",
+        /// Accepted, and a shadow user is active from now on.
+        First = "first",
+        Disabled = "disabled",
+        /// A good token of nobody whom the realm knows.
+        Unknown = "unknown_user",
+        /// The token is not believed.
+        Refused = "refused",
+        /// No verdict, because keys or store were away.
+        Unavailable = "unavailable",
     }
 
     /// Where a connection came in.
@@ -280,6 +296,11 @@ pub fn quota_ask(answered: bool) {
 pub fn rate_limited(lane: Lane, let_in: bool) {
     let outcome = if let_in { Outcome::Served } else { Outcome::Refused };
     counter!(RATE_LIMITED, "lane" => lane.as_str(), "outcome" => outcome.as_str()).increment(1);
+}
+
+/// An application asked about a sign-in.
+pub fn sign_in(outcome: SignInOutcome) {
+    counter!(SIGN_INS, "outcome" => outcome.as_str()).increment(1);
 }
 
 /// An open connection: it is counted for as long as this lives.

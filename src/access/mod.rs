@@ -14,6 +14,7 @@ pub mod keys;
 pub mod operator;
 pub mod quota;
 pub mod realm;
+pub mod sign_in;
 
 use std::{
     sync::{
@@ -32,6 +33,7 @@ use crate::{
     telemetry::Authentication,
 };
 use caller::Verdict;
+use foreign::source::Sources;
 use invalidate::Bus;
 use realm::Known;
 
@@ -54,6 +56,7 @@ pub struct Access {
 
 struct Shared {
     store: Store,
+    sources: Sources,
     realms: Cache<realm::Key, Known>,
     verdicts: Cache<(RealmId, TokenHash), Arc<Verdict>>,
     unknown: Cache<(RealmId, TokenHash), i64>,
@@ -129,9 +132,10 @@ impl From<Reason> for Authentication {
 }
 
 impl Access {
-    pub fn new(store: Store, bus: Option<Bus>, options: &Options) -> Self {
+    pub fn new(store: Store, bus: Option<Bus>, sources: Sources, options: &Options) -> Self {
         let shared = Shared {
             store,
+            sources,
             realms: Cache::builder().max_capacity(options.entries).time_to_live(options.ttl).build(),
             verdicts: Cache::builder().max_capacity(options.entries).time_to_live(options.ttl).build(),
             unknown: Cache::builder().max_capacity(options.unknown_entries).time_to_live(options.unknown_ttl).build(),

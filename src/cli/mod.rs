@@ -14,6 +14,7 @@ mod policy;
 mod realm;
 mod schema;
 mod scim;
+mod sign_in;
 
 use std::{fmt, path::PathBuf, process::ExitCode};
 
@@ -80,6 +81,8 @@ pub enum Manage {
     Schema(Noun<schema::Verb>),
     /// What operators changed, newest first
     Audit(Plain<audit::Read>),
+    /// Who signs the users of a realm in
+    SignIn(Noun<sign_in::Verb>),
     /// Check a running server against the RFCs, in a throw-away realm like the one named
     Conformance(conformance::Conformance),
     /// Sign in, and stay signed in for later commands
@@ -166,6 +169,7 @@ async fn answer(command: Manage) -> Result<(), Failure> {
         Manage::Guard(noun) => (guard::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::Schema(noun) => (schema::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::Audit(plain) => (audit::run(plain.arguments, &plain.server.sign_in().await?).await?, plain.output),
+        Manage::SignIn(noun) => (sign_in::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::Conformance(conformance) => return conformance.run().await,
         Manage::Login(login) => (login.run().await?, Format::Table),
         Manage::Logout(logout) => (logout.run()?, Format::Table),
@@ -259,6 +263,9 @@ mod tests {
             "guard discard acme -y",
             "audit",
             "audit acme --action scim. --limit 10 --output json",
+            "sign-in show acme",
+            "sign-in set acme --issuer https://login.example --client-id a --client-id b --match upn=userName",
+            "sign-in clear acme",
             "conformance acme --output json",
             "login --username admin --server https://scim.example.com",
             "logout",

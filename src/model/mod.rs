@@ -17,6 +17,7 @@ pub mod profile;
 pub mod realm;
 pub mod role;
 pub mod search;
+pub mod sign_in;
 pub mod span;
 pub mod token;
 pub mod user;

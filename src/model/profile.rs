@@ -229,7 +229,9 @@ mod tests {
             first_name: Some("Ada".into()),
             last_name: Some(String::new()),
             enabled: Some(false),
-            attributes: json!({ "title": ["Countess"], "team": ["a", "b"], "state": ["x"], "none": [] }).as_object().cloned(),
+            attributes: json!({ "title": ["Countess"], "team": ["a", "b"], "state": ["x"], "none": [] })
+                .as_object()
+                .cloned(),
         };
         let expected = json!({
             "title": "Countess", "team": ["a", "b"], "userName": "Ada",

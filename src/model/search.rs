@@ -102,11 +102,10 @@ mod tests {
         use Term::{Exact, Ids, Infix, Prefix};
         let text = String::from;
         assert_eq!(Term::all_of("Al"), [Prefix(text("al"))]);
-        assert_eq!(Term::all_of(" al* *LOV*  \"Ada Lovelace\""), [
-            Prefix(text("al")),
-            Infix(text("lov")),
-            Exact(text("ada lovelace"))
-        ]);
+        assert_eq!(
+            Term::all_of(" al* *LOV*  \"Ada Lovelace\""),
+            [Prefix(text("al")), Infix(text("lov")), Exact(text("ada lovelace"))]
+        );
         assert_eq!(Term::all_of("*"), []);
         assert_eq!(Term::all_of("  "), []);
         assert_eq!(Term::all_of("\""), [Prefix(text("\""))]);

@@ -168,7 +168,13 @@ async fn change(
 }
 
 /// Writes what is different of a locked user, tells of it, and commits.
-pub(super) async fn write(mut tx: RealmTx, scope: &Scope, user: User, before: &Resource, after: &Resource) -> Result<User> {
+pub(super) async fn write(
+    mut tx: RealmTx,
+    scope: &Scope,
+    user: User,
+    before: &Resource,
+    after: &Resource,
+) -> Result<User> {
     let changes = patch::changes(before, after);
     if changes.is_empty() {
         tx.commit().await?;

@@ -98,13 +98,7 @@ const DELETE: &str = "
     SELECT $1, 'dsync.group.deleted', $2, version + 1, attributes, $4, $5, $3 FROM gone";
 
 /// Creates the group, without members.
-pub async fn insert(
-    tx: &mut RealmTx,
-    id: GroupId,
-    row: &GroupRow,
-    managed: bool,
-    origin: &Origin<'_>,
-) -> Result<()> {
+pub async fn insert(tx: &mut RealmTx, id: GroupId, row: &GroupRow, managed: bool, origin: &Origin<'_>) -> Result<()> {
     tx.query(
         INSERT,
         &[

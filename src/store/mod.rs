@@ -24,6 +24,7 @@ pub mod people;
 pub mod pulse;
 pub mod realms;
 pub mod roles;
+pub mod sign_in;
 pub mod sort_sql;
 pub mod tokens;
 pub mod tx;

@@ -76,9 +76,8 @@ const GROUPS: &str = groups!(
      WHERE r.realm_id = $1 AND r.display_name_key > '' AND ($2::text IS NULL OR strpos(r.display_name_key, $2) > 0)
      ORDER BY r.display_name_key, r.id OFFSET $3 LIMIT $4"
 );
-const GROUPS_NAMED: &str = groups!(
-    "FROM groups r WHERE r.realm_id = $1 AND r.display_name_key = $2 ORDER BY r.id OFFSET $3 LIMIT $4"
-);
+const GROUPS_NAMED: &str =
+    groups!("FROM groups r WHERE r.realm_id = $1 AND r.display_name_key = $2 ORDER BY r.id OFFSET $3 LIMIT $4");
 const COUNT_GROUPS: &str = "
     SELECT count(*) FROM groups r
      WHERE r.realm_id = $1 AND ($2::text IS NULL OR strpos(r.display_name_key, $2) > 0)";

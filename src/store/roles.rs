@@ -141,15 +141,15 @@ pub async fn map(tx: &mut RealmTx, holder: Holder, roles: &[Uuid], origin: &Orig
 /// Takes roles from the holder; which of them did it have?
 pub async fn unmap(tx: &mut RealmTx, holder: Holder, roles: &[Uuid]) -> Result<Vec<Uuid>> {
     let (table, column) = place(holder);
-    let sql = format!(
-        "DELETE FROM {table} WHERE realm_id = $1 AND {column} = $2 AND role_id = ANY ($3) RETURNING role_id"
-    );
+    let sql =
+        format!("DELETE FROM {table} WHERE realm_id = $1 AND {column} = $2 AND role_id = ANY ($3) RETURNING role_id");
     tx.query(&sql, &[&holder.id(), &roles]).await?.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
 /// The mapping of the role to the user itself.
 pub async fn mapping(tx: &mut RealmTx, user: UserId, role: RoleId) -> Result<Option<Source>> {
-    let sql = "SELECT created_at, actor, request_id FROM user_roles WHERE realm_id = $1 AND user_id = $2 AND role_id = $3";
+    let sql =
+        "SELECT created_at, actor, request_id FROM user_roles WHERE realm_id = $1 AND user_id = $2 AND role_id = $3";
     tx.query(sql, &[&user.0, &role.0]).await?.first().map(source_from).transpose()
 }
 
@@ -178,9 +178,8 @@ pub async fn carriers_among(tx: &mut RealmTx, role: RoleId, groups: &[Uuid]) -> 
 
 /// The groups which carry the role, the first `max` of them by name.
 pub async fn carriers(tx: &mut RealmTx, role: RoleId, max: i64) -> Result<Vec<(GroupId, String)>> {
-    let carrier = |row: &Row| {
-        Ok((GroupId(row.try_get("id")?), row.try_get::<_, Option<String>>("name")?.unwrap_or_default()))
-    };
+    let carrier =
+        |row: &Row| Ok((GroupId(row.try_get("id")?), row.try_get::<_, Option<String>>("name")?.unwrap_or_default()));
     tx.query(CARRIERS, &[&role.0, &max]).await?.iter().map(carrier).collect()
 }
 

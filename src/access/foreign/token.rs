@@ -133,6 +133,10 @@ impl Claims {
         self.0.get(name)?.as_str()
     }
 
+    pub fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     /// A claim which is `true`. Some issuers write it as text.
     pub fn is_true(&self, name: &str) -> bool {
         self.0.get(name).is_some_and(|value| *value == true || *value == "true")

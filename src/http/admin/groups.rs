@@ -229,13 +229,8 @@ fn representation(call: &Permitted<Admin>, group: &Document, brief: bool) -> Res
         attributes.shift_remove("displayName");
         attributes
     });
-    let access = AccessOfGroup {
-        view: true,
-        view_members: true,
-        manage_members: own,
-        manage: own,
-        manage_membership: own,
-    };
+    let access =
+        AccessOfGroup { view: true, view_members: true, manage_members: own, manage: own, manage_membership: own };
     Ok(GroupRepresentation {
         id: group.id,
         path: path_of(&name),

@@ -35,7 +35,8 @@ impl Page {
 
     /// What was read, if it is all that was wanted.
     pub(super) fn whole<T>(read: Option<Vec<T>>) -> Result<Vec<T>> {
-        let read = read.ok_or_else(|| Error::Invalid("this is too much for one answer: ask for less by `max`".into()))?;
+        let read =
+            read.ok_or_else(|| Error::Invalid("this is too much for one answer: ask for less by `max`".into()))?;
         if i64::try_from(read.len()).is_ok_and(|count| count <= MOST) {
             return Ok(read);
         }

@@ -5,14 +5,8 @@ use uuid::Uuid;
 use super::{Page, difference};
 use crate::{
     model::{
-        Scope, UserId,
-        audit::Action,
-        document::Document,
-        policy::OnDelete,
-        profile::UserProfile,
-        role::Holder,
-        search::UserSearch,
-        user::User,
+        Scope, UserId, audit::Action, document::Document, policy::OnDelete, profile::UserProfile, role::Holder,
+        search::UserSearch, user::User,
     },
     provision::{
         Error, Result, named_id, transaction,
@@ -44,13 +38,7 @@ pub async fn get(store: &Store, scope: &Scope, id: &str) -> Result<User> {
 }
 
 /// The groups which hold the user directly, by name; `search` is a part of it.
-pub async fn groups(
-    store: &Store,
-    scope: &Scope,
-    id: &str,
-    search: Option<&str>,
-    page: Page,
-) -> Result<Vec<Document>> {
+pub async fn groups(store: &Store, scope: &Scope, id: &str, search: Option<&str>, page: Page) -> Result<Vec<Document>> {
     let (user, stretch) = (UserId(get(store, scope, id).await?.document.id), page.stretch()?);
     let part = search.map(fold);
     Page::whole(people::groups_of_user(store.begin(scope).await?, user, part.as_deref(), stretch).await?)
