@@ -26,6 +26,7 @@ use crate::{
         foreign::source::Sources,
         invalidate::Bus,
         keys::Keys,
+        oauth::Issuing,
         operator::{self, Lives, Operators},
         quota::Quotas,
     },
@@ -70,14 +71,16 @@ pub async fn run(config: Config, ready_file: Option<PathBuf>) -> Result<()> {
 
     let lives = Lives { access: config.admin.access_token_life, refresh: config.admin.refresh_token_life };
     let issuer = format!("{public_url}/realms/{MASTER}");
-    let keys = Keys::start(store.clone(), lives.access.max(lives.refresh)).await;
+    let oauth_life = config.tokens.oauth_life;
+    let keys = Keys::start(store.clone(), lives.access.max(lives.refresh).max(oauth_life)).await;
     let keys = Arc::new(keys.context("the keys that sign tokens could not be made")?);
-    let operators = Operators::new(&store, issuer, lives, keys);
+    let operators = Operators::new(&store, issuer, lives, keys.clone());
     let bus = config.redis_url.as_ref().map(|url| Bus::open(url.reveal())).transpose();
     let bus = bus.context("redis_url (REALMGATE_REDIS_URL) is not a Redis URL")?;
     let quotas = Quotas::new(rate_limit(&config), bus.clone()).context("Redis cannot be used to count requests")?;
     let sources = Sources::new(outbound(&config)?);
-    let access = Access::new(store.clone(), bus.clone(), sources, &access_options(&config));
+    let issuing = Issuing::new(keys, public_url.clone(), oauth_life);
+    let access = Access::new(store.clone(), bus.clone(), sources, issuing, &access_options(&config));
     // Shown at once: what it holds is nowhere else. The listener is open already, so what it says works.
     if let Some(welcome) = first_start(&store, &config, database.embedded.is_some()).await? {
         welcome.print(&public_url)?;

@@ -113,7 +113,10 @@ fn status_of(failure: &Failure) -> (u16, Option<&'static str>) {
         Failure::Verb(provision::Error::Conflict(_) | provision::Error::Exists(_)) => (409, None),
         Failure::Verb(provision::Error::Damaged(_)) | Failure::Panicked => (500, None),
         Failure::RateLimited(_) => (429, None),
-        Failure::Busy | Failure::TimedOut | Failure::IdToken(foreign::Error::Keys(_)) => (503, None),
+        Failure::Busy
+        | Failure::TimedOut
+        | Failure::IdToken(foreign::Error::Keys(_))
+        | Failure::Denied(Denied::Keys(_)) => (503, None),
     }
 }
 
@@ -179,7 +182,7 @@ fn detail_of(failure: &Failure, status: u16) -> String {
         503 if matches!(failure, Failure::IdToken(_)) => {
             "the public keys of the realm's identity provider cannot be fetched at the moment; try again shortly".into()
         }
-        503 if !matches!(failure, Failure::Busy | Failure::TimedOut) => {
+        503 if !matches!(failure, Failure::Busy | Failure::TimedOut | Failure::Denied(Denied::Keys(_))) => {
             "the service cannot reach its database at the moment; nothing is lost, try again shortly".into()
         }
         500 => Failure::Panicked.to_string(),
@@ -224,7 +227,7 @@ fn log(failure: &Failure, status: u16) {
         }
         Failure::IdToken(foreign::Error::Flaw(flaw)) => debug!(reason = flaw.as_str(), "a sign-in was refused"),
         // The source of the keys has said it.
-        Failure::IdToken(foreign::Error::Keys(_)) | Failure::NotOffered(_) => {}
+        Failure::IdToken(foreign::Error::Keys(_)) | Failure::Denied(Denied::Keys(_)) | Failure::NotOffered(_) => {}
         failure if status >= 500 => error!(error = %failure, "a request failed"),
         _ => {}
     }
