@@ -23,8 +23,10 @@ use tracing::info;
 use crate::{
     access::{
         self, Access,
+        foreign::source::Sources,
         invalidate::Bus,
         keys::Keys,
+        oauth::Issuing,
         operator::{self, Lives, Operators},
         quota::Quotas,
     },
@@ -43,12 +45,16 @@ use crate::{
         realm::{MASTER, Realm},
         token::PlainToken,
     },
+    outbound::{self, Outbound, Reach},
     provision::{self, realms, tokens},
     request_log::{self, RequestLog},
     scim::list::PageSizes,
     store::{self, Store, embedded::Embedded, migrate},
     telemetry,
 };
+
+/// What an answer of a server which an operator names may take.
+const OUTBOUND: outbound::Limits = outbound::Limits { time: Duration::from_secs(5), body: 512 * 1024 };
 
 /// The realm which a first start in embedded mode comes with.
 const DEMO: &str = "demo";
@@ -70,13 +76,16 @@ pub async fn run(config: Config, ready_file: Option<PathBuf>) -> Result<()> {
 
     let lives = Lives { access: config.admin.access_token_life, refresh: config.admin.refresh_token_life };
     let issuer = format!("{public_url}/realms/{MASTER}");
-    let keys = Keys::start(store.clone(), lives.access.max(lives.refresh)).await;
+    let oauth_life = config.tokens.oauth_life;
+    let keys = Keys::start(store.clone(), lives.access.max(lives.refresh).max(oauth_life)).await;
     let keys = Arc::new(keys.context("the keys that sign tokens could not be made")?);
-    let operators = Operators::new(&store, issuer, lives, keys);
+    let operators = Operators::new(&store, issuer, lives, keys.clone());
     let bus = config.redis_url.as_ref().map(|url| Bus::open(url.reveal())).transpose();
     let bus = bus.context("redis_url (REALMGATE_REDIS_URL) is not a Redis URL")?;
     let quotas = Quotas::new(rate_limit(&config), bus.clone()).context("Redis cannot be used to count requests")?;
-    let access = Access::new(store.clone(), bus.clone(), &access_options(&config));
+    let sources = Sources::new(outbound(&config)?);
+    let issuing = Issuing::new(keys, public_url.clone(), oauth_life);
+    let access = Access::new(store.clone(), bus.clone(), sources, issuing, &access_options(&config));
     // Shown at once: what it holds is nowhere else. The listener is open already, so what it says works.
     if let Some(welcome) = first_start(&store, &config, database.embedded.is_some()).await? {
         welcome.print(&public_url)?;
@@ -293,6 +302,13 @@ async fn stop_signal() -> &'static str {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
     }
+}
+
+/// The way to servers which operators name.
+fn outbound(config: &Config) -> Result<Outbound> {
+    let allowed = config.outbound.allow.clone();
+    let inside = Arc::new(move |address| allowed.iter().any(|network| network.contains(address)));
+    Outbound::new(OUTBOUND, Reach::Public { inside }).context("the way out cannot be opened")
 }
 
 fn store_options(config: &Config) -> store::Options {

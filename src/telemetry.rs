@@ -37,6 +37,7 @@ const REDIS_CONNECTED: &str = "realmgate_redis_connected";
 const QUOTA_ASKS: &str = "realmgate_quota_asks_total";
 const RATE_LIMITED: &str = "realmgate_rate_limited_total";
 const LOG_DROPPED: &str = "realmgate_request_log_dropped_total";
+const SIGN_INS: &str = "realmgate_sign_ins_total";
 const BUILD_INFO: &str = "realmgate_build_info";
 
 const METRICS: &[(Kind, &str, Unit, &str)] = &[
@@ -61,6 +62,7 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
     ),
     (Kind::Counter, RATE_LIMITED, Unit::Count, "Requests beyond their realm's limit, by lane and outcome."),
     (Kind::Counter, LOG_DROPPED, Unit::Count, "Entries missing in the request log, by reason."),
+    (Kind::Counter, SIGN_INS, Unit::Count, "Sign-ins which applications asked about, by outcome."),
     (Kind::Gauge, BUILD_INFO, Unit::Count, "Always 1; the label tells the version."),
 ];
 
@@ -146,6 +148,20 @@ label! {
         Flood = "flood",
         /// The database refused it, or was away when the node stopped.
         Lost = "lost",
+    }
+
+    /// What became of a sign-in.
+    SignInOutcome {
+        Accepted = "accepted",
+        /// Accepted, and a shadow user is active from now on.
+        First = "first",
+        Disabled = "disabled",
+        /// A good token of nobody whom the realm knows.
+        Unknown = "unknown_user",
+        /// The token is not believed.
+        Refused = "refused",
+        /// No verdict, because keys or store were away.
+        Unavailable = "unavailable",
     }
 
     /// Where a connection came in.
@@ -297,6 +313,11 @@ pub fn rate_limited(lane: Lane, let_in: bool) {
 /// So many entries are missing in the request log.
 pub fn request_log_dropped(reason: Dropped, entries: usize) {
     counter!(LOG_DROPPED, "reason" => reason.as_str()).increment(entries as u64);
+}
+
+/// An application asked about a sign-in.
+pub fn sign_in(outcome: SignInOutcome) {
+    counter!(SIGN_INS, "outcome" => outcome.as_str()).increment(1);
 }
 
 /// An open connection: it is counted for as long as this lives.

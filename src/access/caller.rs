@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::{Access, Denied, Reason, realm::Place};
 use crate::{
     model::{
-        Actor, Cause, RealmId, Scope, TokenId,
+        Actor, Cause, RealmId, Scope,
         realm::Realm,
         token::{self, TokenHash},
     },
@@ -26,15 +26,16 @@ const TOUCH_EVERY: i64 = 60;
 /// A token that was found, under the realm's epoch at that time.
 #[derive(Debug)]
 pub(super) struct Verdict {
-    epoch: i64,
-    token: TokenId,
-    expires_at: Option<Timestamp>,
-    /// When its use was last written down, in Unix seconds.
-    touched: AtomicI64,
+    pub epoch: i64,
+    pub actor: Actor,
+    pub expires_at: Option<Timestamp>,
+    /// When the use of a static token was last written down, in Unix seconds.
+    pub touched: AtomicI64,
 }
 
 impl Access {
-    /// Authenticates the IdP's side of a realm by its SCIM token. `authorization` is the header's value.
+    /// Authenticates the IdP's side of a realm by its SCIM token, or by an access token of somebody whom the realm
+    /// trusts. `authorization` is the header's value.
     ///
     /// Unknown realm, disabled realm, SCIM off, no token, wrong token: one answer, found out by the same work.
     pub async fn scim_client(
@@ -47,24 +48,23 @@ impl Access {
         let denied =
             |reason| Denied::Unauthorized { realm: place.name.clone(), token_given: reason != Reason::NoToken, reason };
         let presented = bearer(authorization).map_err(denied)?;
-        if !token::is_well_formed(presented) {
-            return Err(denied(Reason::NotAToken));
-        }
         // A realm which does not exist has a place to look as well: the one that nobody has.
         let (id, epoch) = place.realm.as_ref().map_or((RealmId(Uuid::nil()), 0), |realm| (realm.id, realm.epoch));
-        let Some(verdict) = self.verdict(id, epoch, TokenHash::of(presented)).await? else {
-            return Err(denied(place.realm.as_deref().map_or(Reason::UnknownRealm, refusal).into_unknown()));
+        let verdict = match self.access_token(place, (id, epoch), presented, at).await? {
+            Some(verdict) => verdict,
+            None if !token::is_well_formed(presented) => return Err(denied(Reason::NotAToken)),
+            None => self.verdict(id, epoch, TokenHash::of(presented)).await?.ok_or(Reason::UnknownToken),
         };
+        let verdict = verdict.map_err(|reason| denied(trouble(place).unwrap_or(reason)))?;
         let Some(realm) = place.realm.clone() else { return Err(denied(Reason::UnknownRealm)) };
-        if !realm.enabled || !realm.scim_enabled {
-            return Err(denied(refusal(&realm)));
+        if let Some(trouble) = trouble(place) {
+            return Err(denied(trouble));
         }
         if verdict.expires_at.is_some_and(|expires_at| expires_at <= at) {
             return Err(denied(Reason::ExpiredToken));
         }
         self.touch(&realm, &verdict, at);
-        let actor = Actor::ScimToken(verdict.token);
-        Ok(Scope { realm, cause: Cause { actor, request_id, at } })
+        Ok(Scope { realm, cause: Cause { actor: verdict.actor.clone(), request_id, at } })
     }
 
     /// The same caller in its realm as that is by now: for work of several transactions, when the realm has moved on in
@@ -107,17 +107,19 @@ impl Access {
             return Ok(None);
         };
         let touched = AtomicI64::new(token.last_used_at.map_or(0, Timestamp::as_second));
-        let verdict = Arc::new(Verdict { epoch, token: token.id, expires_at: token.expires_at, touched });
+        let actor = Actor::ScimToken(token.id);
+        let verdict = Arc::new(Verdict { epoch, actor, expires_at: token.expires_at, touched });
         self.shared.verdicts.insert(key, verdict.clone()).await;
         Ok(Some(verdict))
     }
 
-    /// Writes down that the token is in use, at most once a minute and beside the request.
+    /// Writes down that a static token is in use, at most once a minute and beside the request.
     fn touch(&self, realm: &Realm, verdict: &Verdict, at: Timestamp) {
+        let Actor::ScimToken(token) = verdict.actor else { return };
         let (now, before) = (at.as_second(), verdict.touched.load(Ordering::Relaxed));
         let due = now - before >= TOUCH_EVERY;
         if due && verdict.touched.compare_exchange(before, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-            let (store, realm, epoch, token) = (self.shared.store.clone(), realm.id, realm.epoch, verdict.token);
+            let (store, realm, epoch) = (self.shared.store.clone(), realm.id, realm.epoch);
             tokio::spawn(async move {
                 let touched = async { tokens::touch(store.enter(realm, epoch).await?, token, at).await };
                 if let Err(error) = touched.await {
@@ -128,22 +130,13 @@ impl Access {
     }
 }
 
-impl Reason {
-    /// Of a token which was not found: the realm's own trouble first, else the token is the trouble.
-    const fn into_unknown(self) -> Self {
-        match self {
-            Reason::UnknownRealm | Reason::RealmDisabled | Reason::ScimDisabled => self,
-            _ => Reason::UnknownToken,
-        }
-    }
-}
-
-/// What keeps a realm from being used, if anything does.
-fn refusal(realm: &Realm) -> Reason {
-    match (realm.enabled, realm.scim_enabled) {
-        (false, _) => Reason::RealmDisabled,
-        (true, false) => Reason::ScimDisabled,
-        (true, true) => Reason::UnknownToken,
+/// What keeps the realm from being used, whatever token is presented.
+fn trouble(place: &Place) -> Option<Reason> {
+    match place.realm.as_deref().map(|realm| (realm.enabled, realm.scim_enabled)) {
+        None => Some(Reason::UnknownRealm),
+        Some((false, _)) => Some(Reason::RealmDisabled),
+        Some((true, false)) => Some(Reason::ScimDisabled),
+        Some((true, true)) => None,
     }
 }
 

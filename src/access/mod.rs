@@ -11,9 +11,11 @@ pub mod foreign;
 pub mod invalidate;
 pub mod jwt;
 pub mod keys;
+pub mod oauth;
 pub mod operator;
 pub mod quota;
 pub mod realm;
+pub mod sign_in;
 
 use std::{
     sync::{
@@ -32,7 +34,9 @@ use crate::{
     telemetry::Authentication,
 };
 use caller::Verdict;
+use foreign::source::Sources;
 use invalidate::Bus;
+use oauth::Issuing;
 use realm::Known;
 
 /// How long and how much is cached.
@@ -54,6 +58,8 @@ pub struct Access {
 
 struct Shared {
     store: Store,
+    sources: Sources,
+    issuing: Issuing,
     realms: Cache<realm::Key, Known>,
     verdicts: Cache<(RealmId, TokenHash), Arc<Verdict>>,
     unknown: Cache<(RealmId, TokenHash), i64>,
@@ -75,6 +81,9 @@ pub enum Denied {
     /// One answer for every cause, so that nobody can list realms; `reason` is for the operator alone.
     #[error("{}", if *token_given { "the bearer token is not valid for this realm" } else { "a bearer token is needed" })]
     Unauthorized { realm: String, token_given: bool, reason: Reason },
+    /// Who asks is not known because the keys of an issuer are not to be had.
+    #[error("the public keys of the token's issuer cannot be fetched at the moment")]
+    Keys(#[from] foreign::source::Error),
     /// Who asks is not known because the store is away.
     #[error(transparent)]
     Store(#[from] store::error::Error),
@@ -129,9 +138,11 @@ impl From<Reason> for Authentication {
 }
 
 impl Access {
-    pub fn new(store: Store, bus: Option<Bus>, options: &Options) -> Self {
+    pub fn new(store: Store, bus: Option<Bus>, sources: Sources, issuing: Issuing, options: &Options) -> Self {
         let shared = Shared {
             store,
+            sources,
+            issuing,
             realms: Cache::builder().max_capacity(options.entries).time_to_live(options.ttl).build(),
             verdicts: Cache::builder().max_capacity(options.entries).time_to_live(options.ttl).build(),
             unknown: Cache::builder().max_capacity(options.unknown_entries).time_to_live(options.unknown_ttl).build(),

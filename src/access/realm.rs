@@ -55,6 +55,12 @@ impl Access {
         }
     }
 
+    /// The same place as it is by now, for who was told that the realm has moved on.
+    pub async fn place_again(&self, place: &Place) -> Result<Place, Denied> {
+        self.forget();
+        self.place(place.domain.as_ref().map(Domain::as_str), Some(place.name.as_str())).await
+    }
+
     /// Is the host a realm's custom domain? What belongs to the operators is not served there.
     pub async fn is_custom_domain(&self, authority: &str) -> Result<bool, Denied> {
         match domain_of(authority) {

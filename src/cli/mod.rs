@@ -15,6 +15,7 @@ mod policy;
 mod realm;
 mod schema;
 mod scim;
+mod sign_in;
 
 use std::{fmt, path::PathBuf, process::ExitCode};
 
@@ -83,6 +84,8 @@ pub enum Manage {
     Audit(Plain<audit::Read>),
     /// What a realm's identity provider sent, and what became of it
     Log(log::Log),
+    /// Who signs the users of a realm in
+    SignIn(Noun<sign_in::Verb>),
     /// Check a running server against the RFCs, in a throw-away realm like the one named
     Conformance(conformance::Conformance),
     /// Sign in, and stay signed in for later commands
@@ -170,6 +173,7 @@ async fn answer(command: Manage) -> Result<(), Failure> {
         Manage::Schema(noun) => (schema::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::Audit(plain) => (audit::run(plain.arguments, &plain.server.sign_in().await?).await?, plain.output),
         Manage::Log(log) => return log.run().await,
+        Manage::SignIn(noun) => (sign_in::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::Conformance(conformance) => return conformance.run().await,
         Manage::Login(login) => (login.run().await?, Format::Table),
         Manage::Logout(logout) => (logout.run()?, Format::Table),
@@ -266,6 +270,9 @@ mod tests {
             "guard discard acme -y",
             "audit",
             "audit acme --action scim. --limit 10 --output json",
+            "sign-in show acme",
+            "sign-in set acme --issuer https://login.example --client-id a --client-id b --match upn=userName",
+            "sign-in clear acme",
             "conformance acme --output json",
             "login --username admin --server https://scim.example.com",
             "logout",

@@ -145,6 +145,8 @@ pub struct Tokens {
     pub unknown_ttl: Duration,
     #[serde(deserialize_with = "value::count")]
     pub unknown_entries: u64,
+    #[serde(deserialize_with = "value::duration")]
+    pub oauth_life: Duration,
 }
 
 #[derive(Debug, Clone, Deserialize)]

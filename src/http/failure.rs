@@ -51,6 +51,12 @@ pub enum Failure {
     /// A wrong name or password; Keycloak answers 401.
     #[error("Invalid user credentials")]
     WrongCredentials,
+    /// A token of the realm's identity provider which is not believed, or cannot be judged now.
+    #[error("the id token is not accepted: {0}")]
+    IdToken(access::foreign::Error),
+    /// The id token is good, and its user may not come in.
+    #[error("{description}")]
+    SignIn { error: &'static str, description: &'static str },
     #[error(transparent)]
     Verb(#[from] provision::Error),
     /// Too many requests are in flight.

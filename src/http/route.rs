@@ -228,7 +228,7 @@ pub enum Speaks {
     Scim,
     /// Keycloak's `{"error", "errorMessage"}`.
     Admin,
-    /// RFC 6749 §5.2.
+    /// RFC 6749 §5.2: a word and a description; at sign-ins too.
     OAuth,
 }
 
@@ -236,8 +236,8 @@ impl Speaks {
     fn at(path: &str) -> Self {
         let mut segments = path.split('/').filter(|segment| !segment.is_empty());
         match (segments.next(), segments.nth(1)) {
-            (Some("realms"), Some("protocol")) => Speaks::OAuth,
-            (Some("realms"), Some("sign-ins" | ".well-known")) => Speaks::Admin,
+            (Some("realms"), Some("protocol" | "sign-ins")) => Speaks::OAuth,
+            (Some("realms"), Some(".well-known")) => Speaks::Admin,
             (Some("realms" | "scim"), _) => Speaks::Scim,
             _ => Speaks::Admin,
         }

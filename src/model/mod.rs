@@ -18,6 +18,7 @@ pub mod realm;
 pub mod request_log;
 pub mod role;
 pub mod search;
+pub mod sign_in;
 pub mod span;
 pub mod token;
 pub mod user;

@@ -8,10 +8,12 @@ pub mod clients;
 pub mod extensions;
 pub mod groups;
 pub mod guard;
+pub mod identity;
 pub mod list;
 pub mod people;
 pub mod realms;
 pub mod roles;
+pub mod sign_in;
 pub mod tokens;
 pub mod users;
 

@@ -28,6 +28,8 @@ const FIND_BY_CLIENT_ID: &str = "
     SELECT id, client_id, name, enabled, method, jwks, jwks_uri, created_at, last_used_at, secret_sha256, secret_argon2
       FROM oauth_clients WHERE realm_id = $1 AND client_id = $2";
 
+const IS_ENABLED: &str = "SELECT FROM oauth_clients WHERE realm_id = $1 AND id = $2 AND enabled";
+
 const INSERT: &str = "
     INSERT INTO oauth_clients (realm_id, id, client_id, name, enabled, method, jwks, jwks_uri, created_at)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
@@ -50,6 +52,11 @@ pub async fn list(mut tx: RealmTx, client_id: Option<&str>, offset: i64, limit: 
 
 pub async fn find(tx: &mut RealmTx, id: ClientId) -> Result<Option<Client>> {
     tx.query(FIND, &[&id.0]).await?.first().map(client_from).transpose()
+}
+
+/// Is there such a client, and is it enabled?
+pub async fn is_enabled(mut tx: RealmTx, id: ClientId) -> Result<bool> {
+    Ok(!tx.finish(IS_ENABLED, &[&id.0]).await?.is_empty())
 }
 
 /// The client with what proves its secret, if it has one.

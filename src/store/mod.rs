@@ -25,6 +25,7 @@ pub mod pulse;
 pub mod realms;
 pub mod request_log;
 pub mod roles;
+pub mod sign_in;
 pub mod sort_sql;
 pub mod tokens;
 pub mod tx;

@@ -3,6 +3,7 @@
 //! Ordinary tests share one gateway with an embedded Postgres, and have a realm each: tenancy is tested all day.
 //! Tests which kill, freeze or starve something have a gateway of their own. To add a promise, add a file here.
 
+mod issuer;
 mod process;
 mod world;
 
@@ -39,6 +40,7 @@ mod request_log;
 mod revocation;
 mod schemas;
 mod search;
+mod sign_in;
 mod sorting;
 mod tokens;
 mod users;

@@ -76,7 +76,8 @@ pub struct Reply {
 #[derive(Debug)]
 pub struct NoReply(#[expect(dead_code, reason = "read by Debug, in the message of a failed test")] pub String);
 
-static SHARED: LazyLock<World> = LazyLock::new(World::alone);
+/// Its tests run identity providers on loopback.
+static SHARED: LazyLock<World> = LazyLock::new(|| World::with(&[("REALMGATE_OUTBOUND_ALLOW", "127.0.0.1")]));
 
 impl World {
     /// The gateway of all ordinary tests.

@@ -17,7 +17,7 @@ use crate::model::jwk::Keyset;
 const MAX_LENGTH: usize = 16 * 1024;
 
 /// By how many seconds clocks may differ.
-const CLOCK_SKEW: i64 = 60;
+pub const CLOCK_SKEW: i64 = 60;
 
 /// `typ` of tokens which say who somebody is or what he may do (RFC 9068 §2.1). Logout tokens, security events and
 /// proofs of possession come from the same issuers, for the same audiences, and say neither.
@@ -112,6 +112,11 @@ impl<'a> Foreign<'a> {
         Claims(claims.0).text("iss").map(str::to_owned).ok_or(Flaw::Issuer)
     }
 
+    /// What its signature is of: the same in two tokens only if they say the same.
+    pub fn signed_part(&self) -> &'a str {
+        self.token.rsplit_once('.').map_or(self.token, |(signed, _)| signed)
+    }
+
     /// Is the key which it names among them?
     pub fn finds_its_key(&self, keys: &Keyset) -> bool {
         keys.find(self.header.kid.as_deref(), self.header.alg).is_some()
@@ -131,6 +136,10 @@ impl Claims {
     /// A claim which is a text.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.0.get(name)?.as_str()
+    }
+
+    pub fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
     }
 
     /// A claim which is `true`. Some issuers write it as text.

@@ -16,7 +16,7 @@ use tower::{Layer, Service};
 use tracing::{debug, error, info};
 
 use crate::{
-    access::Denied,
+    access::{Denied, foreign},
     http::{
         exchange::{JSON, Reply, SCIM_JSON, reply, with_header},
         failure::Failure,
@@ -84,16 +84,20 @@ fn status_of(failure: &Failure) -> (u16, Option<&'static str>) {
         | Failure::Grant { .. }
         | Failure::Verb(provision::Error::Invalid(_)) => (400, None),
         Failure::Invalid(_) => (400, Some("invalidValue")),
-        Failure::FilteredDiscovery | Failure::Forbidden | Failure::Verb(provision::Error::Managed(_)) => (403, None),
+        Failure::FilteredDiscovery
+        | Failure::Forbidden
+        | Failure::SignIn { .. }
+        | Failure::Verb(provision::Error::Managed(_)) => (403, None),
         Failure::Method(_) => (405, None),
         Failure::NotAcceptable => (406, None),
         Failure::MediaType => (415, None),
         Failure::NotOffered(_) => (501, None),
         Failure::TooLarge(_) => (413, None),
         Failure::SlowBody => (408, None),
-        Failure::Denied(Denied::Unauthorized { .. }) | Failure::NotAnOperator(_) | Failure::WrongCredentials => {
-            (401, None)
-        }
+        Failure::Denied(Denied::Unauthorized { .. })
+        | Failure::NotAnOperator(_)
+        | Failure::WrongCredentials
+        | Failure::IdToken(foreign::Error::Flaw(_)) => (401, None),
         Failure::Denied(Denied::Store(error)) | Failure::Verb(provision::Error::Store(error)) => match error {
             // What is left of these when the verbs have tried again and named what they could name.
             store::error::Error::Stale
@@ -109,7 +113,10 @@ fn status_of(failure: &Failure) -> (u16, Option<&'static str>) {
         Failure::Verb(provision::Error::Conflict(_) | provision::Error::Exists(_)) => (409, None),
         Failure::Verb(provision::Error::Damaged(_)) | Failure::Panicked => (500, None),
         Failure::RateLimited(_) => (429, None),
-        Failure::Busy | Failure::TimedOut => (503, None),
+        Failure::Busy
+        | Failure::TimedOut
+        | Failure::IdToken(foreign::Error::Keys(_))
+        | Failure::Denied(Denied::Keys(_)) => (503, None),
     }
 }
 
@@ -177,7 +184,10 @@ fn detail_of(failure: &Failure, status: u16) -> String {
             "this took the database longer than a request may take; nothing has changed, try again, with less at once"
                 .into()
         }
-        503 if !matches!(failure, Failure::Busy | Failure::TimedOut) => {
+        503 if matches!(failure, Failure::IdToken(_)) => {
+            "the public keys of the realm's identity provider cannot be fetched at the moment; try again shortly".into()
+        }
+        503 if !matches!(failure, Failure::Busy | Failure::TimedOut | Failure::Denied(Denied::Keys(_))) => {
             "the service cannot reach its database at the moment; nothing is lost, try again shortly".into()
         }
         500 => Failure::Panicked.to_string(),
@@ -189,6 +199,9 @@ fn oauth(failure: &Failure, detail: &str) -> Value {
     let error = match failure {
         Failure::Grant { error, .. } => error,
         Failure::WrongCredentials => "invalid_grant",
+        Failure::SignIn { error, .. } => error,
+        Failure::IdToken(foreign::Error::Flaw(_)) => "invalid_token",
+        Failure::IdToken(foreign::Error::Keys(_)) => "temporarily_unavailable",
         _ => "invalid_request",
     };
     json!({ "error": error, "error_description": detail })
@@ -217,7 +230,9 @@ fn log(failure: &Failure, status: u16) {
                 error => info!(%error, "the store failed"),
             }
         }
-        Failure::NotOffered(_) => {}
+        Failure::IdToken(foreign::Error::Flaw(flaw)) => debug!(reason = flaw.as_str(), "a sign-in was refused"),
+        // The source of the keys has said it.
+        Failure::IdToken(foreign::Error::Keys(_)) | Failure::Denied(Denied::Keys(_)) | Failure::NotOffered(_) => {}
         failure if status >= 500 => error!(error = %failure, "a request failed"),
         _ => {}
     }

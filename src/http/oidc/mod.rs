@@ -1,4 +1,6 @@
-//! The token endpoint of the `master` realm, in Keycloak's shape (RFC 6749 §4.3, §6).
+//! The token endpoint of the `master` realm, in Keycloak's shape (RFC 6749 §4.3, §6), and the sign-in check of all others.
+
+mod sign_in;
 
 use http::{HeaderValue, Method, StatusCode, header};
 
@@ -12,7 +14,10 @@ use crate::model::realm::MASTER;
 
 /// The route table.
 pub fn routes() -> Vec<Route> {
-    vec![route(Method::POST, "/realms/{realm}/protocol/openid-connect/token", open(token))]
+    vec![
+        route(Method::POST, "/realms/{realm}/protocol/openid-connect/token", open(token)),
+        route(Method::POST, "/realms/{realm}/sign-ins", open(sign_in::check)),
+    ]
 }
 
 /// Form fields that are empty or unknown are passed over: clients of Keycloak send several.
