@@ -36,14 +36,14 @@ impl Ops {
         let database = self.store.pulse().is_alive();
         match request.uri().path() {
             // Alive is the process, whatever is the matter with its surroundings: a restart would not help.
-            "/health/live" => health(true, vec![]),
-            "/health/started" => health(phase != Phase::Starting, vec![]),
+            "/health/live" => health(true, &[]),
+            "/health/started" => health(phase != Phase::Starting, &[]),
             "/health/ready" | "/health" => {
                 let serving = phase == Phase::Serving;
                 let mut checks = vec![check("database", database), check("serving", serving)];
                 // Without Redis every request is served all the same, so it is told and not counted.
                 checks.extend(self.bus.as_ref().map(|bus| redis(bus.is_hearing())));
-                health(serving && database, checks)
+                health(serving && database, &checks)
             }
             "/metrics" => {
                 let status = self.store.pool_status();
@@ -60,7 +60,7 @@ impl Ops {
 }
 
 /// The form which Keycloak's health endpoints answer.
-fn health(up: bool, checks: Vec<Value>) -> Reply {
+fn health(up: bool, checks: &[Value]) -> Reply {
     let status = if up { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     json(status, &json!({ "status": word(up), "checks": checks }))
 }

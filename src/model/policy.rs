@@ -49,7 +49,7 @@ impl RateLimit {
     /// A fifth of it, but not nothing.
     #[must_use]
     pub fn fifth(self) -> Self {
-        let fifth = |n: NonZeroU32| n.div_ceil(NonZeroU32::MIN.saturating_add(4));
+        let fifth = |n: NonZeroU32| NonZeroU32::new(n.get().div_ceil(5)).unwrap_or(n);
         Self { requests_per_second: fifth(self.requests_per_second), burst: fifth(self.burst) }
     }
 }

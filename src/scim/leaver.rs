@@ -15,12 +15,12 @@ use super::{
 };
 
 /// `body` is that of the request, `null` if it has none. A body which is not understood takes nobody's access away.
-pub fn takes_access_away(endpoint: Endpoint, verb: Verb, body: Value, admission: &Admission) -> bool {
+pub fn takes_access_away(endpoint: Endpoint, verb: Verb, body: Value, admission: Admission) -> bool {
     match (verb, endpoint, body) {
         (Verb::Delete, _, _) => true,
         (Verb::Replace, Endpoint::Users, Value::Object(user)) => deactivates(&user, admission),
         (Verb::Patch, endpoint, body) => {
-            let operations = patch::parse(body, admission).unwrap_or_default();
+            let operations = patch::parse(body, &admission).unwrap_or_default();
             operations.iter().any(|operation| match endpoint {
                 Endpoint::Users => operation.deactivates(admission),
                 Endpoint::Groups => operation.removes_members(),
@@ -31,7 +31,7 @@ pub fn takes_access_away(endpoint: Endpoint, verb: Verb, body: Value, admission:
 }
 
 impl Operation {
-    fn deactivates(&self, admission: &Admission) -> bool {
+    fn deactivates(&self, admission: Admission) -> bool {
         if self.op == Op::Remove {
             // Who takes `active` away changes nobody's state.
             return false;
@@ -53,7 +53,7 @@ impl Operation {
 }
 
 /// Do these attributes of a user say so? A key may be a path, as Entra ID writes it.
-fn deactivates(user: &Map<String, Value>, admission: &Admission) -> bool {
+fn deactivates(user: &Map<String, Value>, admission: Admission) -> bool {
     user.iter().any(|(key, value)| match value {
         Value::Object(user) if key.eq_ignore_ascii_case(USER_URN) => deactivates(user, admission),
         value => is_false(value, admission) && key.parse().is_ok_and(|attr| is_active(&attr)),
@@ -65,7 +65,7 @@ fn is_active(attr: &AttrPath) -> bool {
     is_core && attr.sub.is_none() && attr.name.eq_ignore_ascii_case("active")
 }
 
-fn is_false(value: &Value, admission: &Admission) -> bool {
+fn is_false(value: &Value, admission: Admission) -> bool {
     match value {
         Value::Bool(active) => !active,
         Value::String(text) if admission.allows(Habit::BooleanAsText) => lenient::boolean(text) == Some(false),
@@ -84,10 +84,10 @@ mod tests {
         Admission { unknown_attributes: crate::scim::resource::UnknownAttributes::Keep, dialect: Dialect::Lenient };
 
     fn put(user: Value) -> bool {
-        takes_access_away(Endpoint::Users, Verb::Replace, user, &LENIENT)
+        takes_access_away(Endpoint::Users, Verb::Replace, user, LENIENT)
     }
 
-    fn patch(endpoint: Endpoint, operations: &Value, admission: &Admission) -> bool {
+    fn patch(endpoint: Endpoint, operations: &Value, admission: Admission) -> bool {
         let body = json!({ "schemas": [patch::PATCH_OP_URN], "Operations": operations });
         takes_access_away(endpoint, Verb::Patch, body, admission)
     }
@@ -102,7 +102,7 @@ mod tests {
             assert!(!put(user.clone()), "{user}");
         }
         let group = json!({ "displayName": "g", "active": false });
-        assert!(!takes_access_away(Endpoint::Groups, Verb::Replace, group, &LENIENT));
+        assert!(!takes_access_away(Endpoint::Groups, Verb::Replace, group, LENIENT));
     }
 
     #[test]
@@ -117,9 +117,9 @@ mod tests {
             json!({ "op": "replace", "value": { "urn:ietf:params:scim:schemas:core:2.0:User": { "active": false } } }),
             json!({ "op": "replace", "path": "urn:ietf:params:scim:schemas:core:2.0:User", "value": { "active": false } }),
         ] {
-            assert!(patch(Endpoint::Users, &json!([operation]), &LENIENT), "{operation}");
+            assert!(patch(Endpoint::Users, &json!([operation]), LENIENT), "{operation}");
             let among_others = json!([{ "op": "replace", "path": "title", "value": "x" }, operation]);
-            assert!(patch(Endpoint::Users, &among_others, &LENIENT), "{operation}");
+            assert!(patch(Endpoint::Users, &among_others, LENIENT), "{operation}");
         }
     }
 
@@ -135,15 +135,15 @@ mod tests {
             json!({ "op": "replace", "value": false }),
             json!({ "op": "nonsense", "path": "active", "value": false }),
         ] {
-            assert!(!patch(Endpoint::Users, &json!([operation]), &LENIENT), "{operation}");
+            assert!(!patch(Endpoint::Users, &json!([operation]), LENIENT), "{operation}");
         }
         let strict = Admission { dialect: Dialect::Strict, ..LENIENT };
-        assert!(!patch(Endpoint::Users, &json!([{ "op": "replace", "path": "active", "value": "False" }]), &strict));
+        assert!(!patch(Endpoint::Users, &json!([{ "op": "replace", "path": "active", "value": "False" }]), strict));
     }
 
     #[test]
     fn members_who_are_removed_and_none_who_are_added() {
-        let away = |operation: Value| patch(Endpoint::Groups, &json!([operation]), &LENIENT);
+        let away = |operation: Value| patch(Endpoint::Groups, &json!([operation]), LENIENT);
         assert!(away(json!({ "op": "remove", "path": "members[value eq \"1\"]" })));
         assert!(away(json!({ "op": "Remove", "path": "members", "value": [{ "value": "1" }] })));
         assert!(away(json!({ "op": "remove", "path": "members" })));
@@ -155,8 +155,8 @@ mod tests {
     #[test]
     fn a_deletion_does_and_a_creation_never_does() {
         for endpoint in [Endpoint::Users, Endpoint::Groups] {
-            assert!(takes_access_away(endpoint, Verb::Delete, Value::Null, &LENIENT));
-            assert!(!takes_access_away(endpoint, Verb::Create, json!({ "active": false }), &LENIENT));
+            assert!(takes_access_away(endpoint, Verb::Delete, Value::Null, LENIENT));
+            assert!(!takes_access_away(endpoint, Verb::Create, json!({ "active": false }), LENIENT));
         }
     }
 }

@@ -22,6 +22,8 @@ use crate::{
 /// By when the other node has heard of a change. On a calm machine it takes a tenth of it (SECURITY 2, row 5).
 const HEARD_WITHIN: Duration = Duration::from_secs(2);
 
+type Harm = fn(&mut Redis);
+
 /// Two nodes and what they stand on.
 struct Pair {
     here: World,
@@ -205,7 +207,7 @@ async fn with_redis_killed_or_frozen_everybody_is_served_and_what_is_taken_away_
     let busy = pair.here.new_realm().await;
     busy.policy("rate_limit", limit(100_000, 100_000)).await;
     let realm = pair.here.new_realm().await;
-    let harms: [(&str, fn(&mut Redis), fn(&mut Redis)); 2] =
+    let harms: [(&str, Harm, Harm); 2] =
         [("killed", Redis::kill, Redis::resume), ("frozen", |redis| redis.freeze(), |redis| redis.thaw())];
     for (harm, begin, end) in harms {
         let customers = Customers::start(pair.at_both(&busy).into_iter().cycle().take(4));

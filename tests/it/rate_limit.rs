@@ -129,31 +129,34 @@ async fn a_bulk_request_counts_as_its_number_of_operations() {
 #[tokio::test]
 async fn once_the_budget_is_spent_only_what_takes_access_away_passes_and_it_too_within_its_reserve() {
     let realm = limited(1, 40).await;
-    let (a, b, c) = (realm.user("a").await, realm.user("b").await, realm.user("c").await);
-    let (d, e) = (realm.user("d").await, realm.user("e").await);
-    let group = realm.group("staff", &[&a, &b]).await;
+    let mut users = Vec::new();
+    for name in ["ada", "bob", "cyd", "dan", "eve"] {
+        users.push(realm.user(name).await);
+    }
+    let [ada, bob, cyd, dan, eve] = <[String; 5]>::try_from(users).expect("there are five");
+    let group = realm.group("staff", &[&ada, &bob]).await;
     // So much is owed that no time of the test earns a place.
     assert_eq!(realm.post("/Bulk", deletions((0..500).map(|n| n.to_string()))).await.status, 200);
     let title = json!([{ "op": "replace", "path": "title", "value": "x" }]);
-    let joins = json!([{ "op": "add", "path": "members", "value": [{ "value": c }] }]);
-    let user = |active: bool| json!({ "schemas": [USER], "userName": "b", "active": active });
+    let joins = json!([{ "op": "add", "path": "members", "value": [{ "value": cyd }] }]);
+    let user = |active: bool| json!({ "schemas": [USER], "userName": "bob", "active": active });
     for refused in [
-        realm.get(&format!("/Users/{a}")).await,
-        realm.operations(&format!("/Users/{a}"), title).await,
+        realm.get(&format!("/Users/{ada}")).await,
+        realm.operations(&format!("/Users/{ada}"), title).await,
         realm.operations(&format!("/Groups/{group}"), joins).await,
-        realm.put(&format!("/Users/{b}"), user(true)).await,
+        realm.put(&format!("/Users/{bob}"), user(true)).await,
         realm.post("/Bulk", deletions([])).await,
     ] {
         assert_eq!(refused.status, 429, "{refused}");
     }
     let inactive = json!([{ "op": "Replace", "value": { "active": "False" } }]);
-    let leaves = json!([{ "op": "remove", "path": format!("members[value eq \"{a}\"]") }]);
+    let leaves = json!([{ "op": "remove", "path": format!("members[value eq \"{ada}\"]") }]);
     let passed = [
-        realm.operations(&format!("/Users/{a}"), inactive).await,
-        realm.put(&format!("/Users/{b}"), user(false)).await,
+        realm.operations(&format!("/Users/{ada}"), inactive).await,
+        realm.put(&format!("/Users/{bob}"), user(false)).await,
         realm.operations(&format!("/Groups/{group}"), leaves).await,
-        realm.delete(&format!("/Users/{c}")).await,
-        realm.post("/Bulk", deletions([d, e])).await,
+        realm.delete(&format!("/Users/{cyd}")).await,
+        realm.post("/Bulk", deletions([dan, eve])).await,
     ];
     for reply in &passed {
         assert!(reply.status.is_success(), "{reply}");
@@ -165,7 +168,7 @@ async fn once_the_budget_is_spent_only_what_takes_access_away_passes_and_it_too_
         assert!(more < 20, "the reserve has an end as well");
     }
     realm.policy("rate_limit", Value::Null).await;
-    assert_eq!(realm.members_of(&group).await, [b]);
+    assert_eq!(realm.members_of(&group).await, [bob]);
     let metrics = World::shared().management().get("/metrics").await;
     let metrics = String::from_utf8_lossy(&metrics.bytes).into_owned();
     assert!(metrics.contains(r#"realmgate_rate_limited_total{lane="reserved",outcome="served"}"#), "{metrics}");

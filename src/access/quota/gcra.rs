@@ -89,12 +89,12 @@ mod tests {
     /// What becomes of requests at these milliseconds: let in with so many left, or told to wait so many milliseconds.
     fn seen(limit: RateLimit, at: &[u64]) -> Vec<Result<u32, u64>> {
         let mut gcra = Gcra::default();
-        let one = |at: &u64| match gcra.wait(limit, ms(*at)) {
-            Some(wait) => Err(u64::try_from(wait.as_millis()).expect("small")),
-            None => {
-                gcra.charge(limit, ms(*at), 1);
-                Ok(gcra.standing(limit, ms(*at)).remaining)
+        let one = |at: &u64| {
+            if let Some(wait) = gcra.wait(limit, ms(*at)) {
+                return Err(u64::try_from(wait.as_millis()).expect("small"));
             }
+            gcra.charge(limit, ms(*at), 1);
+            Ok(gcra.standing(limit, ms(*at)).remaining)
         };
         at.iter().map(one).collect()
     }

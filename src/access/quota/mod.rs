@@ -193,13 +193,11 @@ impl Budget {
 impl Tally {
     /// By this node's own count.
     fn take(&mut self, limit: RateLimit, now: Duration) -> Result<Standing, Spent> {
-        match self.own.wait(limit, now) {
-            Some(wait) => Err(Spent { limit, wait, standing: self.own.standing(limit, now) }),
-            None => {
-                self.own.charge(limit, now, 1);
-                Ok(self.own.standing(limit, now))
-            }
+        if let Some(wait) = self.own.wait(limit, now) {
+            return Err(Spent { limit, wait, standing: self.own.standing(limit, now) });
         }
+        self.own.charge(limit, now, 1);
+        Ok(self.own.standing(limit, now))
     }
 
     /// By this node's own count and out of the lease. `None` if Redis has to be asked.

@@ -97,9 +97,8 @@ fn is_of_leavers(path: &str, call: &Permitted<Scope>) -> bool {
     let admission = provision::admission(&call.caller().realm.policy);
     if path.ends_with("/Bulk") {
         let operations = bulk_of(call).map_or(Vec::new(), |bulk| bulk.operations);
-        let takes_away = |of: Operation| {
-            of.call.is_ok_and(|call| takes_access_away(call.endpoint, call.verb, call.data, &admission))
-        };
+        let takes_away =
+            |of: Operation| of.call.is_ok_and(|call| takes_access_away(call.endpoint, call.verb, call.data, admission));
         return !operations.is_empty() && operations.into_iter().all(takes_away);
     }
     let endpoint = match path.strip_suffix("/{id}").and_then(|path| path.rsplit('/').next()) {
@@ -113,7 +112,7 @@ fn is_of_leavers(path: &str, call: &Permitted<Scope>) -> bool {
         "PATCH" => Verb::Patch,
         _ => return false,
     };
-    call.json().is_ok_and(|body| takes_access_away(endpoint, verb, body, &admission))
+    call.json().is_ok_and(|body| takes_access_away(endpoint, verb, body, admission))
 }
 
 fn bulk_of(call: &Permitted<Scope>) -> Option<Bulk> {
