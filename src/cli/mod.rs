@@ -8,8 +8,10 @@ mod client;
 mod conformance;
 mod domain;
 mod guard;
+mod issuer;
 mod log;
 mod login;
+mod oauth_client;
 mod output;
 mod policy;
 mod realm;
@@ -84,6 +86,10 @@ pub enum Manage {
     Audit(Plain<audit::Read>),
     /// What a realm's identity provider sent, and what became of it
     Log(log::Log),
+    /// Clients which get short-lived tokens for the SCIM of a realm
+    Client(Noun<oauth_client::Verb>),
+    /// Issuers whose access tokens open the SCIM of a realm
+    Issuer(Noun<issuer::Verb>),
     /// Who signs the users of a realm in
     SignIn(Noun<sign_in::Verb>),
     /// Check a running server against the RFCs, in a throw-away realm like the one named
@@ -173,6 +179,8 @@ async fn answer(command: Manage) -> Result<(), Failure> {
         Manage::Schema(noun) => (schema::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::Audit(plain) => (audit::run(plain.arguments, &plain.server.sign_in().await?).await?, plain.output),
         Manage::Log(log) => return log.run().await,
+        Manage::Client(noun) => (oauth_client::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
+        Manage::Issuer(noun) => (issuer::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::SignIn(noun) => (sign_in::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::Conformance(conformance) => return conformance.run().await,
         Manage::Login(login) => (login.run().await?, Format::Table),
@@ -270,8 +278,17 @@ mod tests {
             "guard discard acme -y",
             "audit",
             "audit acme --action scim. --limit 10 --output json",
+            "client create acme entra --name Entra",
+            "client create acme okta --jwks-uri https://acme.example/keys",
+            "client secret acme entra --yes",
+            "client disable acme entra",
+            "client delete acme entra --yes",
+            "client list acme",
+            "issuer add acme --issuer https://sts.example --audience scim --claim tid=1",
+            "issuer remove acme https://sts.example",
+            "issuer list acme",
             "sign-in show acme",
-            "sign-in set acme --issuer https://login.example --client-id a --client-id b --match upn=userName",
+            "sign-in set acme --issuer https://login.example --audience a --audience b --match upn=userName",
             "sign-in clear acme",
             "conformance acme --output json",
             "login --username admin --server https://scim.example.com",

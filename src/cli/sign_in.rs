@@ -1,11 +1,12 @@
 //! `realmgate sign-in`: who signs the users of a realm in.
 
 use clap::{Args, Subcommand};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{
     Exit, Failure,
     client::Client,
+    issuer::{Issuer, pair},
     output::{Report, Table},
     realm,
 };
@@ -31,22 +32,12 @@ pub enum Verb {
 pub struct Set {
     #[arg(value_parser = RealmName::parse)]
     realm: RealmName,
-    /// The `iss` of id tokens, letter by letter
-    #[arg(long)]
-    issuer: String,
-    /// Client id of an application, the `aud` of its id tokens; may be given several times
-    #[arg(long = "client-id", required = true, value_name = "CLIENT_ID")]
-    client_ids: Vec<String>,
-    /// Where the issuer's public keys are; without it the issuer's own metadata say so
-    #[arg(long, value_name = "URL")]
-    jwks_uri: Option<String>,
+    #[command(flatten)]
+    issuer: Issuer,
     /// A claim and the attribute (externalId or userName) which has its value; tried in the order in which they are
     /// given [default: sub=externalId, then a verified email=userName]
     #[arg(long = "match", value_name = "CLAIM=ATTRIBUTE", value_parser = pair)]
     matches: Vec<(String, String)>,
-    /// A claim which id tokens must have, such as `tid=…`; may be given several times
-    #[arg(long = "claim", value_name = "CLAIM=VALUE", value_parser = pair)]
-    claims: Vec<(String, String)>,
 }
 
 pub async fn run(verb: Verb, client: &Client) -> Result<Report, Failure> {
@@ -77,18 +68,9 @@ async fn clear(client: &Client, realm: &RealmName) -> Result<Report, Failure> {
 
 impl Set {
     fn settings(&self) -> Value {
-        let Self { issuer, client_ids, jwks_uri, matches, claims, .. } = self;
-        let mut provider = json!({ "issuer": issuer, "audiences": client_ids });
-        if let Some(url) = jwks_uri {
-            provider["jwks_uri"] = url.as_str().into();
-        }
-        if !claims.is_empty() {
-            provider["claims"] =
-                claims.iter().cloned().map(|(name, value)| (name, value.into())).collect::<Map<_, _>>().into();
-        }
-        let mut settings = json!({ "provider": provider });
-        if !matches.is_empty() {
-            let pairs = matches.iter().map(|(claim, attribute)| json!({ "claim": claim, "attribute": attribute }));
+        let mut settings = json!({ "provider": self.issuer.settings() });
+        if !self.matches.is_empty() {
+            let pairs = self.matches.iter().map(|(claim, attribute)| json!({ "claim": claim, "attribute": attribute }));
             settings["match"] = pairs.collect();
         }
         settings
@@ -106,13 +88,6 @@ fn report(settings: Value) -> Report {
         table.row([&Value::from("match"), &Value::from(format!("{}={}", text("claim"), text("attribute")))]);
     }
     Report { text: table.to_string(), json: settings }
-}
-
-fn pair(text: &str) -> Result<(String, String), &'static str> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() && !value.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("write two words with `=` between them"),
-    }
 }
 
 fn path(realm: &RealmName) -> String {

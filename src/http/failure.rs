@@ -1,7 +1,7 @@
 //! Every way in which a request can end without its answer. A status is chosen in `layer::rescue`, and only there.
 
 use crate::{
-    access::{self, operator::Refusal, quota::Spent},
+    access::{self, oauth::client, operator::Refusal, quota::Spent},
     provision, scim, store,
 };
 
@@ -51,6 +51,9 @@ pub enum Failure {
     /// A wrong name or password; Keycloak answers 401.
     #[error("Invalid user credentials")]
     WrongCredentials,
+    /// A client of the token endpoint which is not known, or with a wrong secret (RFC 6749 §5.2).
+    #[error("Invalid client or Invalid client credentials")]
+    WrongClient,
     /// A token of the realm's identity provider which is not believed, or cannot be judged now.
     #[error("the id token is not accepted: {0}")]
     IdToken(access::foreign::Error),
@@ -85,6 +88,16 @@ impl From<Refusal> for Failure {
                 Failure::Grant { error: "invalid_grant", description: description.to_owned() }
             }
             Refusal::Unavailable(error) => error.into(),
+        }
+    }
+}
+
+impl From<client::Refusal> for Failure {
+    fn from(refusal: client::Refusal) -> Self {
+        match refusal {
+            client::Refusal::Unknown => Failure::WrongClient,
+            client::Refusal::Keys(error) => Failure::Denied(error.into()),
+            client::Refusal::Denied(denied) => denied.into(),
         }
     }
 }

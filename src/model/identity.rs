@@ -19,6 +19,9 @@ pub struct Identity {
     /// Whose access tokens open SCIM.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub scim_issuers: Vec<Issuer>,
+    /// Has the realm clients of its token endpoint? Kept by the verbs which change them, for discovery to tell.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub has_clients: bool,
 }
 
 /// Somebody else who signs tokens, and what they must say.
@@ -76,6 +79,13 @@ pub struct InvalidIdentity(String);
 /// Longer lists and texts are nobody's.
 const MAX_VALUES: usize = 20;
 const MAX_TEXT: usize = 1024;
+
+impl Identity {
+    /// Is there anybody whose access tokens open SCIM?
+    pub fn has_oauth(&self) -> bool {
+        self.has_clients || !self.scim_issuers.is_empty()
+    }
+}
 
 impl Issuer {
     /// Where the keys of the issuer are.

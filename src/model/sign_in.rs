@@ -11,8 +11,6 @@ pub struct Subject {
     pub state: State,
     /// The application's own display name (X3).
     pub display_name: Option<String>,
-    /// Names of roles, as a JSON array.
-    pub roles: Value,
     /// `{"id", "displayName"}` of each group, as a JSON array.
     pub groups: Value,
 }
@@ -22,6 +20,8 @@ pub struct Subject {
 pub enum SignIn {
     Accepted {
         subject: Subject,
+        /// Names of the roles that the user has, by itself or by a group.
+        roles: Vec<String>,
         /// Was it the first one, which turned a shadow user active (M058)?
         first: bool,
     },

@@ -51,7 +51,8 @@ pub async fn create(store: &Store, realm: &str, wish: &Wish, cause: &Cause) -> R
     };
     let client = &wished(&bare, wish)?;
     let action = Action { word: "client.create", target: &client.client_id };
-    change(store, cause, realm, action, |mut tx, realm| async move {
+    change(store, cause, realm, action, |mut tx, mut realm| async move {
+        realm.identity.has_clients = true;
         clients::insert(&mut tx, client).await.map_err(|error| named(error, client))?;
         if let Some(secret) = &wish.secret {
             clients::set_secret(&mut tx, client.id, secret).await?;
@@ -112,9 +113,9 @@ pub async fn renew_secret(store: &Store, realm: &str, id: &str, cause: &Cause) -
 pub async fn delete(store: &Store, realm: &str, id: &str, cause: &Cause) -> Result<()> {
     let client_id = parse(id)?;
     let action = Action { word: "client.delete", target: id };
-    change(store, cause, realm, action, |mut tx, realm| async move {
+    change(store, cause, realm, action, |mut tx, mut realm| async move {
         let client = clients::find(&mut tx, client_id).await?.ok_or_else(not_found)?;
-        clients::delete(&mut tx, client_id).await?;
+        realm.identity.has_clients = clients::delete(&mut tx, client_id).await?;
         Ok(Changed::new(tx, realm, ()).telling(json!({ "client_id": client.client_id })))
     })
     .await

@@ -4,7 +4,7 @@ use super::{Error, Result};
 use crate::{
     model::{Scope, UserId, identity::MatchAttribute, sign_in::SignIn, user::State},
     scim::resource::fold,
-    store::{Store, outbox::Origin, sign_in},
+    store::{Store, outbox::Origin, roles, sign_in},
 };
 
 /// Signs in the user who is `found_by` the first of these values that anybody has.
@@ -27,17 +27,21 @@ async fn by(store: &Store, scope: &Scope, attribute: MatchAttribute, value: &str
     let mut first = false;
     // Once to see a shadow, once to see it active; once more for each time that somebody else is quicker.
     for _ in 0..5 {
-        let mut found = sign_in::find(store.begin(scope).await?, attribute, value).await?;
+        let mut tx = store.begin(scope).await?;
+        let mut found = sign_in::find(&mut tx, attribute, value).await?;
         let Some(subject) = found.pop() else { return Ok(SignIn::Unknown) };
         if !found.is_empty() {
             return Ok(SignIn::Ambiguous);
         }
         match subject.state {
-            State::Active => return Ok(SignIn::Accepted { subject, first }),
+            State::Active => {
+                let roles = roles::effective(tx, UserId(subject.document.id)).await?;
+                let roles = roles.into_iter().map(|role| role.name).collect();
+                return Ok(SignIn::Accepted { subject, roles, first });
+            }
             State::Disabled => return Ok(SignIn::Disabled),
             State::Shadow => {
-                let id = UserId(subject.document.id);
-                first = sign_in::activate(store.begin(scope).await?, id, &Origin::of(scope)).await?;
+                first = sign_in::activate(tx, UserId(subject.document.id), &Origin::of(scope)).await?;
             }
         }
     }

@@ -25,7 +25,9 @@ pub struct Bounds {
 }
 
 /// `GET /ServiceProviderConfig` (RFC 7643 §5).
-pub fn service_provider_config(base: &str, bounds: &Bounds) -> Value {
+///
+/// `oauth`: does anybody give out access tokens for this realm, beside its static ones?
+pub fn service_provider_config(base: &str, bounds: &Bounds, oauth: bool) -> Value {
     let Bounds { page_sizes, cursor_timeout, bulk_bytes } = bounds;
     json!({
         "schemas": [CONFIG_URN],
@@ -43,18 +45,33 @@ pub fn service_provider_config(base: &str, bounds: &Bounds) -> Value {
             "maxPageSize": page_sizes.most,
             "cursorTimeout": cursor_timeout,
         },
-        "authenticationSchemes": [{
-            "type": "oauthbearertoken",
-            "name": "OAuth Bearer Token",
-            "description": "The SCIM token of the realm in the Authorization header",
-            "specUri": "https://www.rfc-editor.org/info/rfc6750",
-            "primary": true,
-        }],
+        "authenticationSchemes": authentication_schemes(oauth),
         "meta": {
             "resourceType": "ServiceProviderConfig",
             "location": format!("{base}/ServiceProviderConfig"),
         },
     })
+}
+
+fn authentication_schemes(oauth: bool) -> Value {
+    let mut schemes = vec![json!({
+        "type": "oauthbearertoken",
+        "name": "OAuth Bearer Token",
+        "description": "The SCIM token of the realm in the Authorization header",
+        "specUri": "https://www.rfc-editor.org/info/rfc6750",
+        "primary": true,
+    })];
+    if oauth {
+        schemes.push(json!({
+            "type": "oauth2",
+            "name": "OAuth 2.0",
+            "description": "An access token in the Authorization header: of the realm's token endpoint by client \
+                            credentials, or of an issuer that the realm trusts",
+            "specUri": "https://www.rfc-editor.org/info/rfc6749",
+            "primary": false,
+        }));
+    }
+    Value::Array(schemes)
 }
 
 /// `GET /ResourceTypes`
@@ -133,6 +150,7 @@ mod tests {
         let config = service_provider_config(
             BASE,
             &Bounds { page_sizes: PageSizes { default: 100, most: 1000 }, cursor_timeout: 3600, bulk_bytes: 10 << 20 },
+            false,
         );
         for part in ["patch", "bulk", "filter", "changePassword", "sort", "etag"] {
             assert!(config[part]["supported"].is_boolean(), "{part}");
@@ -141,6 +159,7 @@ mod tests {
         assert_eq!(config["pagination"]["maxPageSize"], 1000);
         assert_eq!(config["bulk"]["maxPayloadSize"], 10 << 20);
         assert_eq!(config["authenticationSchemes"][0]["type"], "oauthbearertoken");
+        assert_eq!(config["authenticationSchemes"].as_array().map(Vec::len), Some(1));
         assert_eq!(config["meta"]["location"], format!("{BASE}/ServiceProviderConfig"));
     }
 

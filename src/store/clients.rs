@@ -90,10 +90,10 @@ pub async fn set_secret(tx: &mut RealmTx, id: ClientId, secret: &SecretHash) -> 
     tx.query(SET_SECRET, &[&id.0, &sha256, &argon2]).await.map(|_| ())
 }
 
-/// Was there such a client?
+/// Deletes the client. Is there another one?
 pub async fn delete(tx: &mut RealmTx, id: ClientId) -> Result<bool> {
-    let sql = "DELETE FROM oauth_clients WHERE realm_id = $1 AND id = $2 RETURNING true";
-    Ok(!tx.query(sql, &[&id.0]).await?.is_empty())
+    tx.query("DELETE FROM oauth_clients WHERE realm_id = $1 AND id = $2", &[&id.0]).await?;
+    Ok(!tx.query("SELECT FROM oauth_clients WHERE realm_id = $1 LIMIT 1", &[]).await?.is_empty())
 }
 
 /// Notes that the client got a token.

@@ -10,10 +10,8 @@ use crate::model::{UserId, identity::MatchAttribute, sign_in::Subject, user::Sta
 macro_rules! find {
     ($column:literal) => {
         concat!(
-            "SELECT u.id, u.version, u.created_at, u.updated_at, u.active, u.activated_at, u.display_name, u.attributes,
-                    (SELECT jsonb_agg(r.name ORDER BY r.name)
-                       FROM user_roles m JOIN roles r ON r.realm_id = m.realm_id AND r.id = m.role_id
-                      WHERE m.realm_id = $1 AND m.user_id = u.id) AS roles,
+            "SELECT u.id, u.version, u.created_at, u.updated_at, u.managed, u.active, u.activated_at, u.display_name,
+                    u.attributes,
                     (SELECT jsonb_agg(jsonb_build_object('id', g.id, 'displayName', g.attributes -> 'displayName')
                                       ORDER BY g.id)
                        FROM group_members m JOIN groups g ON g.realm_id = m.realm_id AND g.id = m.group_id
@@ -39,12 +37,12 @@ const ACTIVATE: &str = r#"
     RETURNING version"#;
 
 /// Users who have `value`, folded where the attribute is compared so: two at most.
-pub async fn find(mut tx: RealmTx, attribute: MatchAttribute, value: &str) -> Result<Vec<Subject>> {
+pub async fn find(tx: &mut RealmTx, attribute: MatchAttribute, value: &str) -> Result<Vec<Subject>> {
     let sql = match attribute {
         MatchAttribute::ExternalId => FIND_BY_EXTERNAL_ID,
         MatchAttribute::UserName => FIND_BY_USER_NAME,
     };
-    tx.finish(sql, &[&value]).await?.iter().map(subject_from).collect()
+    tx.query(sql, &[&value]).await?.iter().map(subject_from).collect()
 }
 
 /// Turns a shadow user active, and commits. `false` if it was no shadow any more.
@@ -54,12 +52,11 @@ pub async fn activate(mut tx: RealmTx, id: UserId, origin: &Origin<'_>) -> Resul
 
 fn subject_from(row: &Row) -> Result<Subject> {
     let activated_at: Option<jiff::Timestamp> = row.try_get("activated_at")?;
-    let list = |name| Ok::<_, super::error::Error>(row.try_get::<_, Option<Json<Value>>>(name)?.map(|json| json.0));
+    let groups: Option<Json<Value>> = row.try_get("groups")?;
     Ok(Subject {
         state: State::of(row.try_get("active")?, activated_at.is_some()),
         document: document_from(row)?,
         display_name: row.try_get("display_name")?,
-        roles: list("roles")?.unwrap_or_else(|| Value::Array(Vec::new())),
-        groups: list("groups")?.unwrap_or_else(|| Value::Array(Vec::new())),
+        groups: groups.map_or_else(|| Value::Array(Vec::new()), |json| json.0),
     })
 }

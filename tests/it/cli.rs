@@ -185,3 +185,27 @@ async fn what_was_changed_is_read_back() {
     assert_eq!((&guard["held"], &guard["policy"]["count"]), (&json!(0), &json!(20)));
     assert!(failure_of(&format!("guard apply {name} --yes")).await.contains("nothing is held"));
 }
+
+#[tokio::test]
+async fn whose_word_a_realm_takes_is_set_by_the_command_line() {
+    let realm = new_name();
+    json_of(&format!("realm create {realm}")).await;
+    let made = json_of(&format!("client create {realm} entra --name Entra")).await;
+    assert!(made["secret"].as_str().is_some_and(|secret| secret.starts_with("rgc_")), "{made}");
+    let again = json_of(&format!("client secret {realm} entra --yes")).await;
+    assert_ne!(made["secret"], again["secret"]);
+    json_of(&format!("client disable {realm} entra")).await;
+    assert_eq!(json_of(&format!("client list {realm}")).await[0]["enabled"], false);
+    json_of(&format!("client delete {realm} entra --yes")).await;
+    assert!(failure_of(&format!("client enable {realm} entra")).await.contains("has no client `entra`"));
+
+    let issuer = "--issuer https://sts.example --audience scim --claim tid=1";
+    json_of(&format!("issuer add {realm} {issuer}")).await;
+    assert_eq!(json_of(&format!("issuer list {realm}")).await[0]["claims"]["tid"], "1");
+    assert_eq!(json_of(&format!("issuer remove {realm} https://sts.example")).await, json!([]));
+
+    json_of(&format!("sign-in set {realm} {issuer} --match upn=userName")).await;
+    assert_eq!(json_of(&format!("sign-in show {realm}")).await["match"][0]["claim"], "upn");
+    json_of(&format!("sign-in clear {realm}")).await;
+    assert!(failure_of(&format!("sign-in show {realm}")).await.contains("sign-in set"));
+}

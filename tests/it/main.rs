@@ -33,6 +33,7 @@ mod leaver_guard;
 mod lists;
 mod local_people;
 mod nodes;
+mod oauth;
 mod outage;
 mod pending_members;
 mod people;

@@ -87,6 +87,26 @@ async fn the_first_sign_in_turns_a_shadow_user_active_once() {
 }
 
 #[tokio::test]
+async fn roles_of_groups_around_groups_count_and_local_users_sign_in_too() {
+    let (realm, issuer) = realm_with_issuer().await;
+    let id = user(&realm, "ada", "sub-1").await;
+    let inner = realm.group("Engineers", &[&id]).await;
+    let outer = realm.group("Everybody", &[&inner]).await;
+    assert_eq!(realm.admin.post("/roles", json!({ "name": "reader" })).await.status, 201);
+    let role = realm.admin.get("/roles/reader").await.json();
+    let mapped = realm.admin.post(&format!("/groups/{outer}/role-mappings/realm"), json!([role])).await;
+    assert_eq!(mapped.status, 204, "{mapped}");
+    let token = issuer.token(json!({ "sub": "sub-1" }));
+    assert_eq!(sign_in(&realm, &token).await.json()["roles"], json!(["reader", "scim-managed"]));
+
+    let local = realm.admin.post("/users", json!({ "username": "bob@acme.example", "enabled": true })).await;
+    assert_eq!(local.status, 201, "{local}");
+    let token = issuer.token(json!({ "sub": "x", "email": "bob@acme.example", "email_verified": true }));
+    let reply = sign_in(&realm, &token).await;
+    assert_eq!((reply.status.as_u16(), reply.json()["roles"].clone()), (200, json!([])), "{reply}");
+}
+
+#[tokio::test]
 async fn first_sign_ins_at_the_same_time_are_one_change() {
     let (realm, issuer) = realm_with_issuer().await;
     user(&realm, "ada", "sub-1").await;

@@ -140,6 +140,11 @@ impl World {
         self.address.get()
     }
 
+    /// What the gateway says of itself: it was told no other address than the one at which it listens.
+    pub fn public_url(&self) -> String {
+        format!("http://{}", self.address())
+    }
+
     /// A stranger, at the root of the public listener.
     pub fn stranger(&self) -> Caller {
         let mut connector = HttpConnector::new();

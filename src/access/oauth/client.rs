@@ -14,6 +14,7 @@ use crate::{
             self,
             token::{CLOCK_SKEW, Expected, Flaw, Foreign},
         },
+        operator::password,
         realm::Place,
     },
     model::{
@@ -86,6 +87,18 @@ impl Access {
         };
         let realm = place.realm.clone().filter(|realm| realm.enabled);
         realm.zip(found.filter(|client| client.enabled)).ok_or(Refusal::Unknown)
+    }
+
+    /// What is kept of a secret that somebody chose; `None` if it is longer than any secret.
+    pub async fn hash_secret(&self, secret: String) -> Stored<Option<SecretHash>> {
+        if token::is_client_secret(&secret) {
+            return Ok(Some(SecretHash::Random(TokenHash::of(&secret))));
+        }
+        if secret.len() > password::MAX_LENGTH {
+            return Ok(None);
+        }
+        let hash = tokio::task::spawn_blocking(move || password::hash(&secret)).await;
+        hash.map(|hash| Some(SecretHash::Chosen(hash))).map_err(|error| Error::Unavailable(error.to_string()))
     }
 
     async fn by_secret(&self, place: &Place, client_id: &str, secret: &str) -> Result<Option<Client>, Refusal> {

@@ -1,6 +1,7 @@
 //! The admin API: Keycloak's shape where Keycloak has one, our own below `…/scim` and `…/domains`.
 
 mod audit;
+mod clients;
 mod domains;
 mod groups;
 mod guard;
@@ -33,7 +34,6 @@ use crate::{
             Need::{AnyRight, CreateRealm, Everything, Operator},
             Right::{ManageRealm, ManageUsers, ViewEvents, ViewRealm, ViewUsers},
         },
-        identity::{Issuer, SignIn},
         policy::Policy,
     },
     provision,
@@ -41,7 +41,9 @@ use crate::{
 
 /// The route table.
 pub fn routes() -> Vec<Route> {
-    [of_realms(), users::routes(), groups::routes(), roles::routes()].into_iter().flatten().collect()
+    let tables =
+        [of_realms(), users::routes(), groups::routes(), roles::routes(), identity::routes(), clients::routes()];
+    tables.into_iter().flatten().collect()
 }
 
 fn of_realms() -> Vec<Route> {
@@ -138,23 +140,6 @@ fn of_realms() -> Vec<Route> {
         route(Method::GET, "/admin/realms/{realm}/scim/diagnosis", admin(ViewEvents, requests::diagnosis))
             .says("What the identity provider has done so far, and the faults which that shows")
             .answers::<requests::RealmDiagnosis>(200),
-        route(Method::GET, "/admin/realms/{realm}/sign-in", admin(ViewRealm, identity::sign_in))
-            .says("Who signs the users of the realm in, and how they are found")
-            .answers::<SignIn>(200),
-        route(Method::PUT, "/admin/realms/{realm}/sign-in", admin(ManageRealm, identity::set_sign_in))
-            .says("Sets who signs the users of the realm in")
-            .takes::<SignIn>()
-            .empty(204),
-        route(Method::DELETE, "/admin/realms/{realm}/sign-in", admin(ManageRealm, identity::clear_sign_in))
-            .says("Lets nobody sign in to the realm")
-            .empty(204),
-        route(Method::GET, "/admin/realms/{realm}/scim/issuers", admin(ViewRealm, identity::scim_issuers))
-            .says("Whose access tokens open the realm's SCIM, beside its own")
-            .answers::<Vec<Issuer>>(200),
-        route(Method::PUT, "/admin/realms/{realm}/scim/issuers", admin(ManageRealm, identity::set_scim_issuers))
-            .says("Sets whose access tokens open the realm's SCIM: these and no others")
-            .takes::<Vec<Issuer>>()
-            .empty(204),
         route(Method::GET, "/admin/realms/{realm}/domains", admin(ViewRealm, domains::list))
             .says("The realm's custom domains")
             .answers::<Vec<String>>(200),

@@ -97,6 +97,7 @@ fn status_of(failure: &Failure) -> (u16, Option<&'static str>) {
         Failure::Denied(Denied::Unauthorized { .. })
         | Failure::NotAnOperator(_)
         | Failure::WrongCredentials
+        | Failure::WrongClient
         | Failure::IdToken(foreign::Error::Flaw(_)) => (401, None),
         Failure::Denied(Denied::Store(error)) | Failure::Verb(provision::Error::Store(error)) => match error {
             // What is left of these when the verbs have tried again and named what they could name.
@@ -152,6 +153,7 @@ fn answer_to(failure: &Failure, speaks: Speaks) -> Reply {
         Failure::NotAnOperator(_) => {
             answer = with_header(answer, header::WWW_AUTHENTICATE, "Bearer realm=\"master\"");
         }
+        Failure::WrongClient => answer = with_header(answer, header::WWW_AUTHENTICATE, "Basic realm=\"clients\""),
         Failure::Method(allowed) => answer = with_header(answer, header::ALLOW, allowed),
         Failure::RateLimited(spent) => quota::refuse(spent, answer.headers_mut()),
         // The rest of the body is not wanted, so the connection ends here.
@@ -199,6 +201,7 @@ fn oauth(failure: &Failure, detail: &str) -> Value {
     let error = match failure {
         Failure::Grant { error, .. } => error,
         Failure::WrongCredentials => "invalid_grant",
+        Failure::WrongClient => "invalid_client",
         Failure::SignIn { error, .. } => error,
         Failure::IdToken(foreign::Error::Flaw(_)) => "invalid_token",
         Failure::IdToken(foreign::Error::Keys(_)) => "temporarily_unavailable",

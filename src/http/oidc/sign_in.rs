@@ -29,7 +29,7 @@ const TRIES: usize = 5;
 struct SignedIn {
     user: User,
     /// The roles that the user has, of his own and of his groups.
-    roles: Value,
+    roles: Vec<String>,
     groups: Value,
     /// Was it the first sign-in, which turned a shadow user active?
     first: bool,
@@ -84,21 +84,21 @@ pub async fn check(edge: Edge, call: Permitted<Anyone>) -> Result<Reply> {
             Ok(outcome) => break (outcome, nonce),
         }
     };
-    let (subject, first) = accepted(outcome)?;
-    let mut reply = json(StatusCode::OK, &shown(subject, first, nonce)?);
+    let mut reply = json(StatusCode::OK, &answer(outcome, nonce)?);
     reply.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(reply)
 }
 
-fn accepted(outcome: SignIn) -> Result<(Subject, bool)> {
+fn answer(outcome: SignIn, nonce: Option<String>) -> Result<SignedIn> {
     let refused = |outcome, error, description| {
         telemetry::sign_in(outcome);
         Err(Failure::SignIn { error, description })
     };
     match outcome {
-        SignIn::Accepted { subject, first } => {
+        SignIn::Accepted { subject, roles, first } => {
             telemetry::sign_in(if first { SignInOutcome::First } else { SignInOutcome::Accepted });
-            Ok((subject, first))
+            let (user, groups) = shown(subject)?;
+            Ok(SignedIn { user, roles, groups, first, nonce })
         }
         SignIn::Disabled => {
             refused(SignInOutcome::Disabled, "user_disabled", "the identity provider has disabled this user")
@@ -116,8 +116,8 @@ fn accepted(outcome: SignIn) -> Result<(Subject, bool)> {
     }
 }
 
-fn shown(subject: Subject, first: bool, nonce: Option<String>) -> Result<SignedIn> {
-    let Subject { document, state, display_name, roles, groups } = subject;
+fn shown(subject: Subject) -> Result<(User, Value)> {
+    let Subject { document, state, display_name, groups } = subject;
     let id = document.id;
     let mut written: Map<String, Value> = document.resource().ok_or(provision::Error::Damaged(id))?.0;
     let mut take = |name: &str| written.remove(name).unwrap_or_default();
@@ -130,5 +130,5 @@ fn shown(subject: Subject, first: bool, nonce: Option<String>) -> Result<SignedI
         name: take("name"),
         emails: take("emails"),
     };
-    Ok(SignedIn { user, roles, groups, first, nonce })
+    Ok((user, groups))
 }

@@ -21,7 +21,7 @@ pub async fn service_provider_config(edge: Edge, call: Permitted<Scope>) -> Resu
         cursor_timeout: settings.cursor_timeout.as_secs(),
         bulk_bytes: settings.large_body,
     };
-    let config = discovery::service_provider_config(&call.base_url, &bounds);
+    let config = discovery::service_provider_config(&call.base_url, &bounds, call.caller().realm.identity.has_oauth());
     answer(&edge, &call, config).await
 }
 
