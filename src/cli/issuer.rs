@@ -19,7 +19,7 @@ pub enum Verb {
         #[arg(value_parser = RealmName::parse)]
         realm: RealmName,
         #[command(flatten)]
-        issuer: Issuer,
+        issuer: Trusted,
     },
     /// Trust an issuer no longer
     Remove {
@@ -36,7 +36,7 @@ pub enum Verb {
 
 /// What is to be known of an issuer.
 #[derive(Debug, Args)]
-pub struct Issuer {
+pub struct Trusted {
     /// The `iss` of its tokens, letter by letter
     #[arg(long)]
     issuer: String,
@@ -73,7 +73,7 @@ pub async fn run(verb: Verb, client: &Client) -> Result<Report, Failure> {
     }
 }
 
-impl Issuer {
+impl Trusted {
     /// As the admin API takes it.
     pub fn settings(&self) -> Value {
         let Self { issuer, audiences, jwks_uri, claims } = self;
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn an_issuer_is_told_as_the_admin_api_takes_it() {
-        let issuer = Issuer {
+        let issuer = Trusted {
             issuer: "https://sts.example".into(),
             audiences: vec!["scim".into()],
             jwks_uri: None,

@@ -160,7 +160,7 @@ pub enum Exit {
 
 /// Carries out a management command and tells on stdout or stderr what came of it.
 pub async fn run(command: Manage) -> ExitCode {
-    match answer(command).await {
+    match Box::pin(answer(command)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("{failure}");

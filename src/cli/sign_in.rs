@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{
     Exit, Failure,
     client::Client,
-    issuer::{Issuer, pair},
+    issuer::{Trusted, pair},
     output::{Report, Table},
     realm,
 };
@@ -33,7 +33,7 @@ pub struct Set {
     #[arg(value_parser = RealmName::parse)]
     realm: RealmName,
     #[command(flatten)]
-    issuer: Issuer,
+    issuer: Trusted,
     /// A claim and the attribute (externalId or userName) which has its value; tried in the order in which they are
     /// given [default: sub=externalId, then a verified email=userName]
     #[arg(long = "match", value_name = "CLAIM=ATTRIBUTE", value_parser = pair)]

@@ -27,7 +27,7 @@ struct Key {
     kid: Option<String>,
     /// Pinned by the key: no token chooses beyond them.
     algorithms: Vec<Algorithm>,
-    key: DecodingKey,
+    verifies: DecodingKey,
 }
 
 /// Why a document is no usable JWK Set.
@@ -61,8 +61,8 @@ impl Keyset {
     pub fn find(&self, kid: Option<&str>, algorithm: Algorithm) -> Option<&DecodingKey> {
         let mut fitting = self.keys.iter().filter(|key| key.algorithms.contains(&algorithm));
         match kid {
-            Some(kid) => fitting.find(|key| key.kid.as_deref() == Some(kid)).map(|key| &key.key),
-            None => fitting.next().filter(|_| fitting.next().is_none()).map(|key| &key.key),
+            Some(kid) => fitting.find(|key| key.kid.as_deref() == Some(kid)).map(|key| &key.verifies),
+            None => fitting.next().filter(|_| fitting.next().is_none()).map(|key| &key.verifies),
         }
     }
 }
@@ -70,8 +70,8 @@ impl Keyset {
 impl Key {
     fn read(jwk: &Value) -> Option<Self> {
         let text = |name: &str| jwk[name].as_str();
-        let verifies = jwk["key_ops"].as_array().is_none_or(|operations| operations.iter().any(|o| o == "verify"));
-        if jwk.get("use").is_some_and(|purpose| purpose != "sig") || !verifies {
+        let may_verify = jwk["key_ops"].as_array().is_none_or(|operations| operations.iter().any(|o| o == "verify"));
+        if jwk.get("use").is_some_and(|purpose| purpose != "sig") || !may_verify {
             return None;
         }
         let bytes = |name: &str| BASE64_URL_SAFE_NO_PAD.decode(text(name)?).ok();
@@ -80,7 +80,7 @@ impl Key {
             let fits = x.len() == length && y.len() == length;
             fits.then(|| DecodingKey::from_ec_der(&[&[4], x.as_slice(), y.as_slice()].concat()))
         };
-        let (algorithms, key) = match (text("kty")?, text("crv")) {
+        let (algorithms, verifies) = match (text("kty")?, text("crv")) {
             ("RSA", _) => {
                 use Algorithm::{PS256, PS384, PS512, RS256, RS384, RS512};
                 (vec![RS256, RS384, RS512, PS256, PS384, PS512], rsa(&bytes("n")?, &bytes("e")?)?)
@@ -101,7 +101,7 @@ impl Key {
             }
         };
         let kid = text("kid").map(str::to_owned);
-        (!algorithms.is_empty()).then_some(Self { kid, algorithms, key })
+        (!algorithms.is_empty()).then_some(Self { kid, algorithms, verifies })
     }
 }
 

@@ -19,7 +19,7 @@ pub struct Subject {
 #[derive(Debug, Clone, PartialEq)]
 pub enum SignIn {
     Accepted {
-        subject: Subject,
+        subject: Box<Subject>,
         /// Names of the roles that the user has, by itself or by a group.
         roles: Vec<String>,
         /// Was it the first one, which turned a shadow user active (M058)?

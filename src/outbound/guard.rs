@@ -134,13 +134,14 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
 
 /// Global unicast is `2000::/3`: loopback, mapped, NAT64, unique-local, link-local and multicast lie outside of it.
 fn is_public_v6(address: Ipv6Addr) -> bool {
-    match address.segments() {
-        [0x2001, 0..0x200, ..]                 // protocol assignments, Teredo among them
-        | [0x2001, 0x0db8, ..]                 // documentation
-        | [0x2002, ..]                         // 6to4, which holds an IPv4 address of any kind
-        | [0x3fff, 0..0x1000, ..] => false, // documentation
-        [first, ..] => first & 0xe000 == 0x2000,
-    }
+    let [first, second, ..] = address.segments();
+    let is_special = match first {
+        0x2001 => second < 0x200 || second == 0x0db8, // protocol assignments, Teredo among them; documentation
+        0x2002 => true,                               // 6to4, which holds an IPv4 address of any kind
+        0x3fff => second < 0x1000,                    // documentation
+        _ => false,
+    };
+    first & 0xe000 == 0x2000 && !is_special
 }
 
 #[cfg(test)]

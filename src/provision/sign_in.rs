@@ -37,7 +37,7 @@ async fn by(store: &Store, scope: &Scope, attribute: MatchAttribute, value: &str
             State::Active => {
                 let roles = roles::effective(tx, UserId(subject.document.id)).await?;
                 let roles = roles.into_iter().map(|role| role.name).collect();
-                return Ok(SignIn::Accepted { subject, roles, first });
+                return Ok(SignIn::Accepted { subject: Box::new(subject), roles, first });
             }
             State::Disabled => return Ok(SignIn::Disabled),
             State::Shadow => {

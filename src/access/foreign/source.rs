@@ -277,7 +277,7 @@ mod tests {
         assert_eq!(plan(FRESH, None), Plan::UseAndFetch);
         assert_eq!(plan(AGED, None), Plan::FetchOrUse);
         assert_eq!(plan(AGED, Some(second)), Plan::Use, "it was tried a moment ago");
-        assert_eq!(plan(DEAD - second, Some(second)), Plan::Use);
+        assert_eq!(plan(DEAD / 2, Some(second)), Plan::Use);
         assert_eq!(plan(DEAD, Some(second)), Plan::Fetch, "which says that it cannot");
     }
 

@@ -6,7 +6,7 @@
 //! Lives here: sign-in, refresh, verification, the first operator. Not here: HTTP, SCIM tokens (`caller`).
 
 mod claims;
-pub mod password;
+pub(in crate::access) mod password;
 
 use std::{sync::Arc, time::Duration};
 

@@ -199,10 +199,9 @@ fn detail_of(failure: &Failure, status: u16) -> String {
 
 fn oauth(failure: &Failure, detail: &str) -> Value {
     let error = match failure {
-        Failure::Grant { error, .. } => error,
+        Failure::Grant { error, .. } | Failure::SignIn { error, .. } => error,
         Failure::WrongCredentials => "invalid_grant",
         Failure::WrongClient => "invalid_client",
-        Failure::SignIn { error, .. } => error,
         Failure::IdToken(foreign::Error::Flaw(_)) => "invalid_token",
         Failure::IdToken(foreign::Error::Keys(_)) => "temporarily_unavailable",
         _ => "invalid_request",

@@ -27,7 +27,7 @@ const TRIES: usize = 5;
 /// Who signed in.
 #[derive(Debug, Serialize)]
 struct SignedIn {
-    user: User,
+    user: Person,
     /// The roles that the user has, of his own and of his groups.
     roles: Vec<String>,
     groups: Value,
@@ -40,7 +40,7 @@ struct SignedIn {
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct User {
+struct Person {
     id: String,
     user_name: Value,
     #[serde(skip_serializing_if = "Value::is_null")]
@@ -97,7 +97,7 @@ fn answer(outcome: SignIn, nonce: Option<String>) -> Result<SignedIn> {
     match outcome {
         SignIn::Accepted { subject, roles, first } => {
             telemetry::sign_in(if first { SignInOutcome::First } else { SignInOutcome::Accepted });
-            let (user, groups) = shown(subject)?;
+            let (user, groups) = shown(*subject)?;
             Ok(SignedIn { user, roles, groups, first, nonce })
         }
         SignIn::Disabled => {
@@ -116,12 +116,12 @@ fn answer(outcome: SignIn, nonce: Option<String>) -> Result<SignedIn> {
     }
 }
 
-fn shown(subject: Subject) -> Result<(User, Value)> {
+fn shown(subject: Subject) -> Result<(Person, Value)> {
     let Subject { document, state, display_name, groups } = subject;
     let id = document.id;
     let mut written: Map<String, Value> = document.resource().ok_or(provision::Error::Damaged(id))?.0;
     let mut take = |name: &str| written.remove(name).unwrap_or_default();
-    let user = User {
+    let user = Person {
         id: id.to_string(),
         user_name: take("userName"),
         external_id: take("externalId"),
