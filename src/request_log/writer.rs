@@ -103,7 +103,8 @@ impl Task {
     async fn write(&mut self, entries: &[Entry], stop: &Notify) {
         while !entries.is_empty() {
             match request_log::insert(&self.store, entries).await {
-                Ok(()) => return,
+                // Taken: an attempt whose answer was lost has written all of it.
+                Ok(()) | Err(Error::Taken(_)) => return,
                 Err(Error::Unavailable(_) | Error::TooLong | Error::Deadlock) if !self.arrivals.is_closed() => {
                     tokio::select! {
                         () = sleep(RETRY) => {}

@@ -1,5 +1,7 @@
 //! The request log: entries of all realms written at once, read and deleted realm by realm.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
 use tokio_postgres::{
@@ -19,16 +21,18 @@ use crate::model::{
     request_log::{Entry, Query, Sign},
 };
 
-/// `$1` are the realms of the entries. Those which are there stay so until this is done; what came too late for the
-/// others is left out.
+/// `$17` are the realms of the entries, which stay until this is done; answers those which are there. All entries are
+/// written or, where a realm is gone, none: to ask of each row whether its realm is there, or whether the row is, would
+/// cost as much again as to write it.
 const INSERT: &str = "
-    WITH present AS MATERIALIZED (SELECT id FROM realms WHERE id = ANY ($1) ORDER BY id FOR KEY SHARE)
-    INSERT INTO request_log
-    SELECT t.* FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::text[], $5::text[], $6::text[], $7::text[],
-                           $8::text[], $9::text[], $10::smallint[], $11::bigint[], $12::bigint[], $13::text[],
-                           $14::text[], $15::text[], $16::text[]) AS t (realm_id)
-     WHERE t.realm_id IN (SELECT id FROM present)
-    ON CONFLICT DO NOTHING";
+    WITH present AS MATERIALIZED (SELECT id FROM realms WHERE id = ANY ($17) ORDER BY id FOR KEY SHARE),
+    written AS (
+        INSERT INTO request_log
+        SELECT t.* FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::text[], $5::text[], $6::text[],
+                               $7::text[], $8::text[], $9::text[], $10::smallint[], $11::bigint[], $12::bigint[],
+                               $13::text[], $14::text[], $15::text[], $16::text[]) AS t
+         WHERE (SELECT count(*) FROM present) = cardinality($17))
+    SELECT id FROM present";
 
 const FIND: &str = "SELECT * FROM request_log WHERE realm_id = $1 AND id = $2";
 
@@ -127,25 +131,34 @@ pub struct Log {
     pub keep: Kept,
 }
 
-/// Writes entries, of whichever realms; but for those of realms which are gone, and those which are there already.
+/// Writes entries, of whichever realms, but for those of realms which are gone.
 pub async fn insert(store: &Store, entries: &[Entry]) -> Result<()> {
-    let json = |value: serde_json::Result<String>| value.map_err(|e| Error::Unavailable(e.to_string()));
-    let texts = |of: fn(&Entry) -> Option<&str>| entries.iter().map(of).collect::<Vec<_>>();
-    let each = |of: fn(&Entry) -> Uuid| entries.iter().map(of).collect::<Vec<_>>();
-    let (realms, ids) = (each(|e| e.realm.0), each(|e| e.id));
+    let mut left: Vec<&Entry> = entries.iter().collect();
+    while !left.is_empty() {
+        let realms: BTreeSet<RealmId> = left.iter().map(|entry| entry.realm).collect();
+        let present = insert_all(store, &left, &realms).await?;
+        if present == realms {
+            break;
+        }
+        left.retain(|entry| present.contains(&entry.realm));
+    }
+    Ok(())
+}
+
+/// Writes all entries, if all their realms are there. Answers which are.
+async fn insert_all(store: &Store, entries: &[&Entry], of: &BTreeSet<RealmId>) -> Result<BTreeSet<RealmId>> {
+    let of: Vec<Uuid> = of.iter().map(|realm| realm.0).collect();
+    let texts = |of: fn(&Entry) -> Option<&str>| entries.iter().map(|entry| of(entry)).collect::<Vec<_>>();
+    let realms: Vec<_> = entries.iter().map(|e| e.realm.0).collect();
+    let ids: Vec<_> = entries.iter().map(|e| e.id).collect();
     let at: Vec<_> = entries.iter().map(|e| e.at).collect();
     let status: Vec<_> = entries.iter().map(|e| i16::try_from(e.status).unwrap_or_default()).collect();
     let durations: Vec<_> = entries.iter().map(|e| e.duration_us).collect();
     let sizes: Vec<_> = entries.iter().map(|e| e.body_size).collect();
-    let mut actors = Vec::with_capacity(entries.len());
-    let (mut operations, mut errors) = (actors.clone(), actors.clone());
-    for entry in entries {
-        actors.push(entry.actor.as_ref().map(|actor| json(serde_json::to_string(actor))).transpose()?);
-        let done = Some(&entry.operations).filter(|operations| !operations.is_empty());
-        operations.push(done.map(|done| json(serde_json::to_string(done))).transpose()?);
-        errors.push(entry.error.as_ref().map(|error| json(serde_json::to_string(error))).transpose()?);
-    }
-    let params: [&(dyn ToSql + Sync); 16] = [
+    let actors: Vec<_> = entries.iter().map(|e| e.actor.as_ref().map(json)).collect();
+    let operations: Vec<_> = entries.iter().map(|e| (!e.operations.is_empty()).then(|| json(&e.operations))).collect();
+    let errors: Vec<_> = entries.iter().map(|e| e.error.as_ref().map(json)).collect();
+    let params: [&(dyn ToSql + Sync); 17] = [
         &realms,
         &ids,
         &at,
@@ -162,8 +175,10 @@ pub async fn insert(store: &Store, entries: &[Entry]) -> Result<()> {
         &operations,
         &errors,
         &texts(|e| e.diagnosis.as_deref()),
+        &of,
     ];
-    store.query(INSERT, &params).await.map(|_| ())
+    let rows = store.query(INSERT, &params).await?;
+    rows.iter().map(|row| Ok(RealmId(row.try_get(0)?))).collect()
 }
 
 pub async fn find(mut tx: RealmTx, id: Uuid) -> Result<Option<Entry>> {
@@ -270,6 +285,11 @@ fn entry_from(row: &Row) -> Result<Entry> {
         error: json_from(row, "error")?,
         diagnosis: row.try_get("diagnosis")?,
     })
+}
+
+/// Values of ours have text keys and no way to fail.
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
 }
 
 fn json_from<T: DeserializeOwned>(row: &Row, column: &str) -> Result<Option<T>> {
