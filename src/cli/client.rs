@@ -78,6 +78,11 @@ impl Client {
         self.send(Method::DELETE, path, None).await
     }
 
+    /// DELETE of a part, which the body names.
+    pub async fn delete_what(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        self.send(Method::DELETE, path, Some(body)).await
+    }
+
     /// The answer as JSON; `null` when it is empty.
     async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
         let mut request = Request::builder()
@@ -95,6 +100,11 @@ impl Client {
         }
         if response.body().is_empty() { Ok(Value::Null) } else { parse(response.body()) }
     }
+}
+
+/// Text as it stands in a path or a query.
+pub fn segment(text: &str) -> String {
+    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
 
 /// A client with the limits of the command line.

@@ -7,6 +7,7 @@ mod audit;
 mod client;
 mod conformance;
 mod domain;
+mod group;
 mod guard;
 mod issuer;
 mod log;
@@ -15,9 +16,11 @@ mod oauth_client;
 mod output;
 mod policy;
 mod realm;
+mod role;
 mod schema;
 mod scim;
 mod sign_in;
+mod user;
 
 use std::{fmt, path::PathBuf, process::ExitCode};
 
@@ -80,6 +83,12 @@ pub enum Manage {
     Policy(Noun<policy::Verb>),
     /// Leaver guard of a realm: departures which are held
     Guard(Noun<guard::Verb>),
+    /// Users of a realm
+    User(Noun<user::Verb>),
+    /// Groups of a realm
+    Group(Noun<group::Verb>),
+    /// Roles of a realm, and what they are mapped to
+    Role(Noun<role::Verb>),
     /// Extension schemas of a realm
     Schema(Noun<schema::Verb>),
     /// What operators changed, newest first
@@ -176,6 +185,9 @@ async fn answer(command: Manage) -> Result<(), Failure> {
         Manage::Domain(noun) => (domain::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::Policy(noun) => (policy::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::Guard(noun) => (guard::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
+        Manage::User(noun) => (user::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
+        Manage::Group(noun) => (group::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
+        Manage::Role(noun) => (role::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::Schema(noun) => (schema::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::Audit(plain) => (audit::run(plain.arguments, &plain.server.sign_in().await?).await?, plain.output),
         Manage::Log(log) => return log.run().await,
@@ -276,6 +288,17 @@ mod tests {
             "guard status acme",
             "guard apply acme --yes",
             "guard discard acme -y",
+            "user list acme --search al --state shadow --max 10",
+            "user show acme alice@example.com",
+            "user roles acme alice@example.com --why admin",
+            "group list acme --search eng",
+            "group members acme engineering --max 1000",
+            "group roles acme engineering",
+            "role list acme",
+            "role create acme admin --description Everything",
+            "role delete acme admin --yes",
+            "role map acme admin --group engineering",
+            "role unmap acme admin --user alice@example.com",
             "audit",
             "audit acme --action scim. --limit 10 --output json",
             "client create acme entra --name Entra",

@@ -1,6 +1,7 @@
 //! The route table: path, method, and who the caller must be, in one line each. What is not in it does not exist.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     future::Future,
     pin::Pin,
@@ -154,6 +155,7 @@ impl Table {
     }
 
     fn find(&self, method: &Method, path: &str) -> Result<Found> {
+        let path = &*plain_group_path(path);
         if is_odd(path) {
             return Err(Failure::OddPath);
         }
@@ -183,6 +185,14 @@ impl Table {
             }
             (Some(miss), _) => Err(miss),
         }
+    }
+}
+
+/// The path of a group begins with a slash, which some clients of Keycloak write behind the slash of the URL.
+fn plain_group_path(path: &str) -> Cow<'_, str> {
+    match path.strip_prefix("/admin/").and_then(|rest| rest.split_once("/group-by-path//")) {
+        Some((realm, group)) => format!("/admin/{realm}/group-by-path/{group}").into(),
+        None => path.into(),
     }
 }
 

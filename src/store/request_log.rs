@@ -76,13 +76,14 @@ const LACKING: &str = "
            (array_agg(u.id::text) FILTER (WHERE u.attributes #> f.path IS NULL))[1:5] AS examples
       FROM (VALUES (1, 'externalId', '{externalId}'::text[]), (2, 'name.givenName', '{name,givenName}'),
                    (3, 'name.familyName', '{name,familyName}'), (4, 'emails', '{emails}')) f (place, attribute, path),
-           (SELECT id, attributes FROM users WHERE realm_id = $1 ORDER BY id DESC LIMIT $2) u
+           (SELECT id, attributes FROM users WHERE realm_id = $1 AND managed ORDER BY id DESC LIMIT $2) u
      GROUP BY f.place, f.attribute
     HAVING bool_or(u.attributes #> f.path IS NULL)
      ORDER BY f.place";
 
 const HOLDS: &str = "
-    SELECT EXISTS (SELECT FROM users WHERE realm_id = $1) AS users, EXISTS (SELECT FROM groups WHERE realm_id = $1) AS groups";
+    SELECT EXISTS (SELECT FROM users WHERE realm_id = $1 AND managed) AS users,
+           EXISTS (SELECT FROM groups WHERE realm_id = $1 AND managed) AS groups";
 
 /// Users who are looked at for what they lack.
 const LOOKED_AT: i64 = 1_000;

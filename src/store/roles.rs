@@ -31,6 +31,35 @@ const DELETE: &str = "
     of_groups AS (DELETE FROM group_roles WHERE realm_id = $1 AND role_id = $2)
     DELETE FROM roles WHERE realm_id = $1 AND id = $2";
 
+/// The ids of a user's effective roles, by itself or by a group that holds it, however deep.
+macro_rules! effective_role_ids {
+    ($user:literal) => {
+        concat!(
+            "WITH RECURSIVE above (group_id) AS (
+                 SELECT group_id FROM group_members
+                  WHERE realm_id = $1 AND user_id = ",
+            $user,
+            "        AND user_id IS NOT NULL
+                 UNION
+                 SELECT m.group_id FROM above, LATERAL (
+                     SELECT group_id FROM group_members
+                      WHERE realm_id = $1 AND nested_id = above.group_id AND nested_id IS NOT NULL OFFSET 0) m)
+             SELECT role_id FROM user_roles WHERE realm_id = $1 AND user_id = ",
+            $user,
+            "
+             UNION ALL
+             SELECT m.role_id FROM above JOIN group_roles m ON m.realm_id = $1 AND m.group_id = above.group_id"
+        )
+    };
+}
+pub(super) use effective_role_ids;
+
+const EFFECTIVE: &str = concat!(
+    "SELECT r.id, r.name, r.description FROM roles r WHERE r.realm_id = $1 AND r.id IN (",
+    effective_role_ids!("$2"),
+    ") ORDER BY r.name COLLATE \"C\""
+);
+
 /// The memberships above a user, each once: of the user, of its groups, and so on to the outermost. Groups cannot hold
 /// themselves, and `UNION` would end it even if they did.
 const ABOVE: &str = "
@@ -98,16 +127,7 @@ pub async fn of(mut tx: RealmTx, holder: Holder) -> Result<Vec<Role>> {
 
 /// The roles which the user has, by itself or by a group that holds it, however deep.
 pub async fn effective(mut tx: RealmTx, user: UserId) -> Result<Vec<Role>> {
-    let sql = format!(
-        "{ABOVE}
-         SELECT r.id, r.name, r.description FROM roles r
-          WHERE r.realm_id = $1 AND r.id IN (
-                SELECT role_id FROM user_roles WHERE realm_id = $1 AND user_id = $2
-                UNION ALL
-                SELECT m.role_id FROM above JOIN group_roles m ON m.realm_id = $1 AND m.group_id = above.group_id)
-          ORDER BY r.name COLLATE \"C\""
-    );
-    tx.finish(&sql, &[&user.0]).await?.iter().map(role_from).collect()
+    tx.finish(EFFECTIVE, &[&user.0]).await?.iter().map(role_from).collect()
 }
 
 /// The roles which a group has, by itself or by a group that holds it, however deep.

@@ -3,15 +3,19 @@
 use serde_json::Value;
 use tokio_postgres::{Row, types::Json};
 
-use super::{error::Result, outbox::Origin, tx::RealmTx, users::document_from};
+use super::{error::Result, outbox::Origin, roles::effective_role_ids, tx::RealmTx, users::document_from};
 use crate::model::{UserId, identity::MatchAttribute, sign_in::Subject, user::State};
 
 /// Two of them leave open who is meant.
 macro_rules! find {
     ($column:literal) => {
         concat!(
-            "SELECT u.id, u.version, u.created_at, u.updated_at, u.managed, u.active, u.activated_at, u.display_name,
-                    u.attributes,
+            "SELECT u.id, u.version, u.created_at, u.updated_at, u.active, u.activated_at, u.display_name, u.attributes,
+                    u.managed,
+                    (SELECT jsonb_agg(r.name ORDER BY r.name) FROM roles r
+                      WHERE r.realm_id = $1 AND r.id IN (",
+            effective_role_ids!("u.id"),
+            ")) AS roles,
                     (SELECT jsonb_agg(jsonb_build_object('id', g.id, 'displayName', g.attributes -> 'displayName')
                                       ORDER BY g.id)
                        FROM group_members m JOIN groups g ON g.realm_id = m.realm_id AND g.id = m.group_id

@@ -209,3 +209,37 @@ async fn whose_word_a_realm_takes_is_set_by_the_command_line() {
     json_of(&format!("sign-in clear {realm}")).await;
     assert!(failure_of(&format!("sign-in show {realm}")).await.contains("sign-in set"));
 }
+
+#[tokio::test]
+async fn people_groups_and_roles_are_shown_and_mapped() {
+    let realm = World::realm().await;
+    let (ada, name) = (realm.user("Ada").await, &realm.name);
+    realm.group("engineering", &[&ada]).await;
+    assert_eq!(json_of(&format!("role create {name} builder --description Builds")).await["name"], "builder");
+    assert_eq!(json_of(&format!("role map {name} builder --group engineering")).await["mapped"], true);
+    let roles = json_of(&format!("user roles {name} ADA")).await;
+    assert_eq!((&roles[0]["name"], &roles[1]["name"]), (&json!("builder"), &json!("scim-managed")));
+    assert_eq!(json_of(&format!("group roles {name} engineering")).await[0]["name"], "builder");
+    let why = run(&format!("user roles {name} {ada} --why builder")).await;
+    let why = String::from_utf8(why.stdout).expect("it is text");
+    assert!(why.contains("`ada` is in `engineering`, to which the role is mapped"), "{why}");
+    json_of(&format!("role unmap {name} builder --group engineering")).await;
+    assert_eq!(json_of(&format!("user roles {name} {ada} --why builder")).await["granted"], false);
+    assert_eq!(json_of(&format!("user list {name} --search ad --state shadow")).await[0]["id"], json!(ada));
+    assert_eq!(json_of(&format!("user show {name} Ada")).await["username"], "ada");
+    assert_eq!(json_of(&format!("group members {name} engineering")).await[0]["id"], json!(ada));
+    let table = run(&format!("group list {name}")).await;
+    assert!(String::from_utf8_lossy(&table.stdout).contains("engineering"), "a table for people");
+    assert_eq!(json_of(&format!("role delete {name} builder --yes")).await["deleted"], true);
+    assert_eq!(json_of(&format!("role list {name}")).await[0]["name"], "scim-managed");
+    for (command, said) in [
+        (format!("user show {name} nobody"), "there is no user `nobody`"),
+        (format!("group members {name} nothing"), "there is no group `nothing`"),
+        (format!("role map {name} nothing --user Ada"), "role list"),
+        (format!("role map {name} scim-managed --user Ada"), "over SCIM"),
+        (format!("role map {name} builder"), "--user"),
+    ] {
+        let failure = failure_of(&command).await;
+        assert!(failure.contains(said), "{command}: {failure}");
+    }
+}
