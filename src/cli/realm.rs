@@ -66,7 +66,12 @@ async fn create(client: &Client, name: &RealmName, display_name: Option<String>)
         realm["displayName"] = display_name.into();
     }
     let created = client.post("/admin/realms", &realm).await;
-    created.map_err(|e| e.hint_on(Exit::Conflict, || format!("see it with `realmgate realm show {name}`")))?;
+    created.map_err(|e| match e.exit {
+        // Keycloak's own words for it say less.
+        Exit::Conflict => Failure::new(Exit::Conflict, format_args!("the realm `{name}` exists already"))
+            .hint(format!("see it with `realmgate realm show {name}`")),
+        _ => e,
+    })?;
     show(client, name).await
 }
 

@@ -50,6 +50,22 @@ const LOCK_USER: &str = users!("FROM users r WHERE r.realm_id = $1 AND r.id = $2
 const FIND_GROUP: &str = groups!("FROM groups r WHERE r.realm_id = $1 AND r.id = $2");
 const LOCK_GROUP: &str = groups!("FROM groups r WHERE r.realm_id = $1 AND r.id = $2 FOR UPDATE");
 
+/// Do many users have a name or address from `$2` to `$3`? Answers how many there are, up to `$4`.
+const PROBE: &str = "
+    SELECT count(*) FROM (
+        SELECT FROM (
+            SELECT FROM users WHERE realm_id = $1 AND user_name_key >= $2 AND user_name_key < $3
+            UNION ALL
+            SELECT FROM users WHERE realm_id = $1 AND first_name_key >= $2 AND first_name_key < $3
+            UNION ALL
+            SELECT FROM users WHERE realm_id = $1 AND last_name_key >= $2 AND last_name_key < $3
+            UNION ALL
+            SELECT FROM user_emails WHERE realm_id = $1 AND email_key >= $2 AND email_key < $3) found
+         LIMIT $4) counted";
+
+/// From so many users on, those who are wanted are met soon enough in the order of the names.
+const MANY: i64 = 2_000;
+
 /// Pages are cut before the rows are looked up, by the index which holds their order.
 const MEMBERS: &str = users!(
     "FROM (SELECT member_id AS id FROM group_members
@@ -127,10 +143,14 @@ pub enum Named<'a> {
 
 /// The users whom the search fits, in the order of their names. `None` if they are more than an answer can hold.
 pub async fn users(mut tx: RealmTx, search: &UserSearch, stretch: Stretch) -> Result<Option<Vec<User>>> {
-    let wanted = Wanted::of(search);
-    // Every name is longer than nothing: said for the index which knows their order.
+    let wanted = Wanted::of(&mut tx, search).await?;
+    // Every name is longer than nothing: said for the index which knows their order, and which alone is read to skip
+    // those before the page.
     let sql = format!(
-        "{}FROM users r WHERE r.realm_id = $1 AND r.user_name_key > '' AND {} ORDER BY r.user_name_key OFFSET $2 LIMIT $3",
+        "{}FROM (SELECT r.user_name_key FROM users r WHERE r.realm_id = $1 AND r.user_name_key > '' AND {}
+                  ORDER BY r.user_name_key OFFSET $2 LIMIT $3) page
+           JOIN users r ON r.realm_id = $1 AND r.user_name_key = page.user_name_key
+          ORDER BY r.user_name_key",
         users!(),
         wanted.sql()
     );
@@ -140,7 +160,7 @@ pub async fn users(mut tx: RealmTx, search: &UserSearch, stretch: Stretch) -> Re
 
 /// How many users the search fits.
 pub async fn count_users(mut tx: RealmTx, search: &UserSearch) -> Result<i64> {
-    let wanted = Wanted::of(search);
+    let wanted = Wanted::of(&mut tx, search).await?;
     let sql = format!("SELECT count(*) FROM users r WHERE r.realm_id = $1 AND {}", wanted.sql());
     let params = wanted.params(&Stretch { first: 0, max: 0 });
     let found = tx.finish_within(Statement::Once(&sql, &params), usize::MAX).await?;
@@ -264,10 +284,16 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn of(search: &UserSearch) -> Self {
+    async fn of(tx: &mut RealmTx, search: &UserSearch) -> Result<Self> {
         let mut wanted = Self::default();
         for term in &search.terms {
-            wanted.term(term);
+            let many = match term {
+                Term::Prefix(prefix) => {
+                    counted(&tx.query(PROBE, &[&prefix, &format!("{prefix}{LAST}"), &MANY]).await?)? >= MANY
+                }
+                Term::Infix(_) | Term::Exact(_) | Term::Ids(_) => false,
+            };
+            wanted.term(term, many);
         }
         let short = |text: &str| text.chars().take(NAME_CHARS).collect::<String>();
         wanted.column("user_name_key", search.user_name.as_deref(), search.exact);
@@ -291,10 +317,11 @@ impl Wanted {
         for (name, value) in &search.attributes {
             wanted.attribute(name, value);
         }
-        wanted
+        Ok(wanted)
     }
 
-    fn term(&mut self, term: &Term) {
+    /// `many` tells that an index would find more than reading in order meets.
+    fn term(&mut self, term: &Term, many: bool) {
         let columns = ["user_name_key", "first_name_key", "last_name_key"];
         let condition = match term {
             Term::Ids(ids) => {
@@ -303,14 +330,12 @@ impl Wanted {
             }
             Term::Infix(part) => {
                 let part = self.bind(part);
-                let mut any: Vec<String> =
-                    columns.iter().map(|column| format!("strpos(r.{column}, {part}) > 0")).collect();
-                any.push(has_email(&format!("strpos(m.email_key, {part}) > 0")));
-                format!("({})", any.join(" OR "))
+                in_row(columns, |column| format!("strpos({column}, {part}) > 0"))
             }
             Term::Prefix(prefix) => {
                 let (from, to) = (self.bind(prefix), self.bind(&format!("{prefix}{LAST}")));
-                by_index(columns, |column| format!("{column} >= {from} AND {column} < {to}"))
+                let test = |column: &str| format!("{column} >= {from} AND {column} < {to}");
+                if many { in_row(columns, test) } else { by_index(columns, test) }
             }
             Term::Exact(text) => {
                 let text = self.bind(text);
@@ -380,6 +405,13 @@ fn by_index(columns: [&str; 3], test: impl Fn(&str) -> String) -> String {
         .collect();
     arms.push(format!("SELECT m.user_id FROM user_emails m WHERE m.realm_id = $1 AND {}", test("m.email_key")));
     format!("r.id IN ({})", arms.join(" UNION ALL "))
+}
+
+/// Looked for in each row.
+fn in_row(columns: [&str; 3], test: impl Fn(&str) -> String) -> String {
+    let mut any: Vec<String> = columns.iter().map(|column| test(&format!("r.{column}"))).collect();
+    any.push(has_email(&test("m.email_key")));
+    format!("({})", any.join(" OR "))
 }
 
 fn has_email(test: &str) -> String {

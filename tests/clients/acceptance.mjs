@@ -27,7 +27,7 @@ async function scim(kc) {
 
 async function realms(kc) {
   assert.deepEqual(await kc.realms.create({ realm, enabled: true }), { realmName: realm });
-  await assert.rejects(kc.realms.create({ realm, enabled: true }), /Conflict detected|exists/);
+  await assert.rejects(kc.realms.create({ realm, enabled: true }), /Conflict detected/);
   assert.ok(names(await kc.realms.find({ briefRepresentation: true }), "realm").includes(realm));
   assert.equal((await kc.realms.findOne({ realm })).realm, realm);
   assert.equal((await kc.realms.findOne({ realm: "nope" })) ?? null, null);
@@ -61,7 +61,9 @@ async function people(kc, alice, group) {
 }
 
 async function roles(kc, alice, group) {
-  assert.deepEqual(await kc.roles.create({ name: "read write 100%" }), { roleName: "read write 100%" });
+  assert.deepEqual(await kc.roles.create({ name: "reader" }), { roleName: "reader" });
+  await kc.roles.delByName({ name: "reader" });
+  await kc.roles.create({ name: "read write 100%" });
   const role = await kc.roles.findOneByName({ name: "read write 100%" });
   assert.deepEqual(names(await kc.roles.find()), ["read write 100%", "scim-managed"]);
   assert.deepEqual(names(await kc.roles.findUsersWithRole({ name: "scim-managed", first: 0, max: 10 }), "id"), [alice]);

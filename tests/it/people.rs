@@ -235,6 +235,25 @@ async fn whoever_pages_by_a_hundred_meets_everybody_once() {
 }
 
 #[tokio::test]
+async fn few_and_many_are_found_by_the_same_words() {
+    let realm = World::realm().await;
+    realm.seed_users(2_500).await;
+    person(&realm, "zoe", "User", "One", "zoe@example.com").await;
+    for (search, count) in
+        [("user-", 2_500), ("user", 2_501), ("user-1", 1_111), ("use zo", 1), ("user on", 1), ("zo", 1)]
+    {
+        let search = encoded(search);
+        let found = all(&realm, &format!("/users?max=10000&search={search}"), "username").await;
+        assert!(found.len() == count && found.is_sorted(), "{search}: {}", found.len());
+        assert_eq!(realm.admin.get(&format!("/users/count?search={search}")).await.json(), json!(count), "{search}");
+        assert_eq!(
+            all(&realm, &format!("/users?first=1&max=1&search={search}"), "username").await,
+            found.get(1..2.min(count)).unwrap_or_default()
+        );
+    }
+}
+
+#[tokio::test]
 async fn looking_needs_the_right_to_look() {
     let (realm, other) = World::two_realms().await;
     let ada = realm.user("ada").await;

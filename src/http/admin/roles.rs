@@ -2,6 +2,7 @@
 
 use http::{Method, StatusCode, header};
 use jiff::Timestamp;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -33,6 +34,25 @@ use crate::{
     },
     provision::roles::{self, Named},
 };
+
+/// What a segment of a path cannot hold as it is (RFC 3986 §3.3).
+const SEGMENT: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'/')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'[')
+    .add(b'\\')
+    .add(b']')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
 
 /// Keycloak's RoleRepresentation, as far as there is something behind it.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -188,7 +208,7 @@ async fn create(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
     let name = name.ok_or_else(|| Failure::Invalid("`name` is needed: the name of the new role".into()))?;
     let scope = scope(&edge, &call).await?;
     roles::create(&edge.store, &scope, &name, description.as_deref()).await?;
-    let segment = percent_encoding::utf8_percent_encode(&name, percent_encoding::NON_ALPHANUMERIC);
+    let segment = utf8_percent_encode(&name, SEGMENT);
     let location = format!("{}/admin/realms/{}/roles/{segment}", call.base_url, scope.realm.name);
     Ok(with_header(empty(StatusCode::CREATED), header::LOCATION, &location))
 }

@@ -139,7 +139,7 @@ fn answer_to(failure: &Failure, speaks: Speaks) -> Reply {
     log(failure, status);
     let (media_type, body) = match speaks {
         Speaks::Scim => (SCIM_JSON, scim::error::body(status, scim_type, &detail)),
-        Speaks::Admin => (JSON, json!({ "error": detail, "errorMessage": keycloaks(failure, &detail) })),
+        Speaks::Admin => (JSON, keycloaks(failure, &detail)),
         Speaks::OAuth => (JSON, oauth(failure, &detail)),
     };
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -171,11 +171,13 @@ fn answer_to(failure: &Failure, speaks: Speaks) -> Reply {
     answer
 }
 
-/// Clients of Keycloak know a realm which exists already by Keycloak's words alone.
-fn keycloaks<'a>(failure: &Failure, detail: &'a str) -> &'a str {
+/// Some clients of Keycloak show the one key, some the other. A realm which exists already they know by exactly this.
+fn keycloaks(failure: &Failure, detail: &str) -> Value {
     match failure {
-        Failure::Verb(provision::Error::Exists(_)) => "Conflict detected. See logs for details",
-        _ => detail,
+        Failure::Verb(provision::Error::Exists(_)) => {
+            json!({ "errorMessage": "Conflict detected. See logs for details" })
+        }
+        _ => json!({ "error": detail, "errorMessage": detail }),
     }
 }
 
