@@ -41,6 +41,7 @@ use crate::{
     },
     model::{
         Actor, Cause,
+        lockout::Lockout,
         policy::RateLimit,
         realm::{MASTER, Realm},
         token::PlainToken,
@@ -74,12 +75,12 @@ pub async fn run(config: Config, ready_file: Option<PathBuf>) -> Result<()> {
     migrate::run(&database.config).await.context("the schema could not be brought up to date")?;
     let store = Store::new(&database.config, store_options(&config)).context("the store could not be opened")?;
 
-    let lives = Lives { access: config.admin.access_token_life, refresh: config.admin.refresh_token_life };
     let issuer = format!("{public_url}/realms/{MASTER}");
-    let oauth_life = config.tokens.oauth_life;
-    let keys = Keys::start(store.clone(), lives.access.max(lives.refresh).max(oauth_life)).await;
+    let (lives, oauth_life) = (lives(&config), config.tokens.oauth_life);
+    let keys = Keys::start(store.clone(), lives.longest().max(oauth_life)).await;
     let keys = Arc::new(keys.context("the keys that sign tokens could not be made")?);
-    let operators = Operators::new(&store, issuer, lives, keys.clone());
+    let operators = Operators::new(&store, issuer, lives, lockout(&config), keys.clone());
+    tokio::spawn(operators.clone().follow_changes());
     let bus = config.redis_url.as_ref().map(|url| Bus::open(url.reveal())).transpose();
     let bus = bus.context("redis_url (REALMGATE_REDIS_URL) is not a Redis URL")?;
     let quotas = Quotas::new(rate_limit(&config), bus.clone()).context("Redis cannot be used to count requests")?;
@@ -333,6 +334,16 @@ fn access_options(config: &Config) -> access::Options {
 
 fn rate_limit(config: &Config) -> Option<RateLimit> {
     RateLimit::new(config.rate_limit.requests_per_second, config.rate_limit.burst)
+}
+
+fn lives(config: &Config) -> Lives {
+    let admin = &config.admin;
+    Lives { access: admin.access_token_life, refresh: admin.refresh_token_life, service: admin.service_token_life }
+}
+
+fn lockout(config: &Config) -> Lockout {
+    let admin = &config.admin;
+    Lockout { failures: admin.login_failures, wait: admin.login_wait, wait_max: admin.login_wait_max }
 }
 
 fn settings(config: &Config, public_url: &str) -> Settings {

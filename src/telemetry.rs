@@ -38,6 +38,7 @@ const QUOTA_ASKS: &str = "realmgate_quota_asks_total";
 const RATE_LIMITED: &str = "realmgate_rate_limited_total";
 const LOG_DROPPED: &str = "realmgate_request_log_dropped_total";
 const SIGN_INS: &str = "realmgate_sign_ins_total";
+const LOGIN_LOCKS: &str = "realmgate_login_locks_total";
 const BUILD_INFO: &str = "realmgate_build_info";
 
 const METRICS: &[(Kind, &str, Unit, &str)] = &[
@@ -63,6 +64,12 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
     (Kind::Counter, RATE_LIMITED, Unit::Count, "Requests beyond their realm's limit, by lane and outcome."),
     (Kind::Counter, LOG_DROPPED, Unit::Count, "Entries missing in the request log, by reason."),
     (Kind::Counter, SIGN_INS, Unit::Count, "Sign-ins which applications asked about, by outcome."),
+    (
+        Kind::Counter,
+        LOGIN_LOCKS,
+        Unit::Count,
+        "Times that failed sign-ins of operators were enough for a wait, by whose.",
+    ),
     (Kind::Gauge, BUILD_INFO, Unit::Count, "Always 1; the label tells the version."),
 ];
 
@@ -138,6 +145,12 @@ label! {
         Normal = "normal",
         /// For requests which take access away.
         Reserved = "reserved",
+    }
+
+    /// Who has to wait after failed sign-ins.
+    Locked {
+        Operator = "operator",
+        Address = "address",
     }
 
     /// Why an entry is not in the request log.
@@ -259,6 +272,11 @@ pub fn token_lookup(result: Lookup) {
 /// A caller was let in, or not.
 pub fn authentication(outcome: Authentication) {
     counter!(AUTHENTICATIONS, "outcome" => outcome.as_str()).increment(1);
+}
+
+/// Failed sign-ins were enough for a wait.
+pub fn login_lock(locked: Locked) {
+    counter!(LOGIN_LOCKS, "of" => locked.as_str()).increment(1);
 }
 
 /// The pool of connections to Postgres, as it is now.

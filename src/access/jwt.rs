@@ -15,7 +15,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
 /// Longer than any token of ours.
-pub const MAX_LENGTH: usize = 4096;
+pub const MAX_LENGTH: usize = 8192;
 
 /// By how many seconds the clock of the node which signed may be ahead of ours.
 pub const CLOCK_SKEW: i64 = 30;

@@ -18,9 +18,11 @@ use tokio::{
 use super::jwt::{Kid, Signer};
 use crate::store::{
     Store,
-    admins::{self, SigningKey},
     error::Result,
+    signing_keys::{self, SigningKey},
 };
+
+pub use crate::store::signing_keys::SigningKey as PublicKey;
 
 /// How long a node signs with one key.
 const SIGNS_FOR: Duration = Duration::from_secs(24 * 60 * 60);
@@ -49,8 +51,14 @@ struct Own {
 
 /// The public keys of all nodes, as they stood in the table at `as_of`.
 struct Ring {
-    keys: HashMap<Kid, DecodingKey>,
+    keys: HashMap<Kid, (DecodingKey, SigningKey)>,
     as_of: Instant,
+}
+
+impl Ring {
+    fn add(&mut self, key: SigningKey) {
+        self.keys.insert(key.kid, (DecodingKey::from_ec_der(&key.public_key), key));
+    }
 }
 
 impl Keys {
@@ -68,8 +76,8 @@ impl Keys {
         let age = Timestamp::now().duration_since(own.since).unsigned_abs();
         if age >= SIGNS_FOR || self.find(own.signer.kid()).await?.is_none() {
             *own = publish(&self.store, self.token_life).await?;
-            let (kid, key) = (own.signer.kid(), DecodingKey::from_ec_der(own.signer.public_key()));
-            self.ring.send_modify(|ring| drop(ring.keys.insert(kid, key)));
+            let key = public_half(&own.signer);
+            self.ring.send_modify(|ring| ring.add(key));
         }
         Ok(own.signer.clone())
     }
@@ -83,19 +91,34 @@ impl Keys {
         if let Some(key) = self.known(kid) {
             return Ok(Some(key));
         }
-        let asked = Instant::now();
+        self.refresh(Instant::now()).await?;
+        Ok(self.ring.borrow().keys.get(&kid).map(|(key, _)| key.clone()))
+    }
+
+    /// The public keys of all nodes, as they stood in the table at most a [`PAUSE`] ago.
+    pub async fn all(&self) -> Result<Vec<SigningKey>> {
+        if self.ring.borrow().as_of.elapsed() >= PAUSE {
+            self.refresh(Instant::now()).await?;
+        }
+        let mut keys: Vec<_> = self.ring.borrow().keys.values().map(|(_, key)| key.clone()).collect();
+        keys.sort_by_key(|key| key.kid);
+        Ok(keys)
+    }
+
+    fn known(&self, kid: Kid) -> Option<DecodingKey> {
+        let ring = self.ring.borrow();
+        ring.keys.get(&kid).filter(|_| ring.as_of.elapsed() < RING_LIFE).map(|(key, _)| key.clone())
+    }
+
+    /// Reads the table, unless that was begun after `asked`.
+    async fn refresh(&self, asked: Instant) -> Result<()> {
         let _turn = self.turn.lock().await;
         let as_of = self.ring.borrow().as_of;
         if as_of < asked {
             sleep_until(as_of + PAUSE).await;
             self.ring.send_replace(read(&self.store).await?);
         }
-        Ok(self.ring.borrow().keys.get(&kid).cloned())
-    }
-
-    fn known(&self, kid: Kid) -> Option<DecodingKey> {
-        let ring = self.ring.borrow();
-        ring.keys.get(&kid).filter(|_| ring.as_of.elapsed() < RING_LIFE).cloned()
+        Ok(())
     }
 }
 
@@ -103,14 +126,17 @@ impl Keys {
 async fn publish(store: &Store, token_life: Duration) -> Result<Own> {
     let (signer, since) = (Signer::generate(), Timestamp::now());
     let expires_at = since.checked_add(SIGNS_FOR.saturating_add(token_life)).unwrap_or(Timestamp::MAX);
-    let key = SigningKey { kid: signer.kid(), public_key: signer.public_key().to_vec() };
-    admins::insert_key(store, &key, since, expires_at).await?;
+    signing_keys::insert(store, &public_half(&signer), since, expires_at).await?;
     Ok(Own { signer: Arc::new(signer), since })
+}
+
+fn public_half(signer: &Signer) -> SigningKey {
+    SigningKey { kid: signer.kid(), public_key: signer.public_key().to_vec() }
 }
 
 async fn read(store: &Store) -> Result<Ring> {
     // Before the query: what is published while it runs may be missing from its answer.
-    let as_of = Instant::now();
-    let keys = admins::list_keys(store, Timestamp::now()).await?;
-    Ok(Ring { keys: keys.iter().map(|key| (key.kid, DecodingKey::from_ec_der(&key.public_key))).collect(), as_of })
+    let mut ring = Ring { keys: HashMap::new(), as_of: Instant::now() };
+    signing_keys::list(store, Timestamp::now()).await?.into_iter().for_each(|key| ring.add(key));
+    Ok(ring)
 }

@@ -33,7 +33,15 @@ pub struct Client {
 
 /// Proof of who asks, for the token endpoint (RFC 6749 §4.3 and §6).
 pub enum Grant<'a> {
-    Password { username: &'a str, password: &'a Secret<String> },
+    Password {
+        username: &'a str,
+        password: &'a Secret<String>,
+    },
+    /// Of a service account.
+    Client {
+        id: &'a str,
+        secret: &'a Secret<String>,
+    },
     RefreshToken(&'a Secret<String>),
 }
 
@@ -45,14 +53,19 @@ pub struct Tokens {
 }
 
 impl Client {
-    /// Signs in with `REALMGATE_ADMIN_USERNAME` and `REALMGATE_ADMIN_PASSWORD`, else with what `login` stored.
+    /// Signs in with `REALMGATE_ADMIN_USERNAME` and `REALMGATE_ADMIN_PASSWORD`, else as the service account
+    /// `REALMGATE_ADMIN_CLIENT_ID` with `REALMGATE_ADMIN_CLIENT_SECRET`, else with what `login` stored.
     pub async fn sign_in(server: Server) -> Result<Self, Failure> {
         let outbound = outbound()?;
-        let access_token = match admin_from_environment()? {
-            Some((username, password)) => {
-                let grant = Grant::Password { username: &username, password: &password };
-                tokens(&outbound, &server, grant).await?.access_token
-            }
+        let person = from_environment("REALMGATE_ADMIN_USERNAME", "REALMGATE_ADMIN_PASSWORD")?;
+        let client = from_environment("REALMGATE_ADMIN_CLIENT_ID", "REALMGATE_ADMIN_CLIENT_SECRET")?;
+        let grant = match (&person, &client) {
+            (Some((username, password)), _) => Some(Grant::Password { username, password }),
+            (None, Some((id, secret))) => Some(Grant::Client { id, secret }),
+            (None, None) => None,
+        };
+        let access_token = match grant {
+            Some(grant) => tokens(&outbound, &server, grant).await?.access_token,
             None => renew(&outbound, &server).await?,
         };
         Ok(Self { outbound, server, access_token })
@@ -84,7 +97,7 @@ impl Client {
     }
 
     /// The answer as JSON; `null` when it is empty.
-    async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
+    pub async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
         let mut request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.server.0))
@@ -119,9 +132,11 @@ pub async fn tokens(outbound: &Outbound, server: &Server, grant: Grant<'_>) -> R
     }
     let form = match &grant {
         Grant::Password { username, password } => {
-            form(&[("grant_type", "password"), ("username", username), ("password", password.reveal())])
+            let proof = [("username", *username), ("password", password.reveal().as_str())];
+            form("admin-cli", "password", &proof)
         }
-        Grant::RefreshToken(token) => form(&[("grant_type", "refresh_token"), ("refresh_token", token.reveal())]),
+        Grant::Client { id, secret } => form(id, "client_credentials", &[("client_secret", secret.reveal())]),
+        Grant::RefreshToken(token) => form("admin-cli", "refresh_token", &[("refresh_token", token.reveal())]),
     };
     let request = Request::post(format!("{}{TOKEN_PATH}", server.0))
         .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
@@ -129,7 +144,7 @@ pub async fn tokens(outbound: &Outbound, server: &Server, grant: Grant<'_>) -> R
     match response.status() {
         status if status.is_success() => decode(parse(response.body())?),
         StatusCode::UNAUTHORIZED => Err(Failure { exit: Exit::NotAllowed, ..refusal(&response) }
-            .hint("check REALMGATE_ADMIN_USERNAME and REALMGATE_ADMIN_PASSWORD")),
+            .hint("check REALMGATE_ADMIN_USERNAME and REALMGATE_ADMIN_PASSWORD, or the service account's variables")),
         StatusCode::BAD_REQUEST => Err(Failure { exit: Exit::NotAllowed, ..refusal(&response) }),
         _ => Err(refusal(&response)),
     }
@@ -153,13 +168,13 @@ async fn renew(outbound: &Outbound, server: &Server) -> Result<Secret<String>, F
 }
 
 /// Both variables or none: with one alone, somebody meant the other.
-fn admin_from_environment() -> Result<Option<(String, Secret<String>)>, Failure> {
+fn from_environment(name: &str, secret: &str) -> Result<Option<(String, Secret<String>)>, Failure> {
     let variable = |name| env::var(name).ok().filter(|value| !value.is_empty());
-    match (variable("REALMGATE_ADMIN_USERNAME"), variable("REALMGATE_ADMIN_PASSWORD")) {
-        (Some(username), Some(password)) => Ok(Some((username, Secret::new(password)))),
+    match (variable(name), variable(secret)) {
+        (Some(name), Some(secret)) => Ok(Some((name, Secret::new(secret)))),
         (None, None) => Ok(None),
         _ => {
-            let message = "only one of REALMGATE_ADMIN_USERNAME and REALMGATE_ADMIN_PASSWORD is set";
+            let message = format!("only one of {name} and {secret} is set");
             Err(Failure::new(Exit::Usage, message).hint("set both, or none to use `realmgate login`"))
         }
     }
@@ -226,15 +241,17 @@ fn chain(error: &outbound::Error) -> String {
     text
 }
 
-/// `application/x-www-form-urlencoded`, with more escaped than must be.
-fn form(fields: &[(&str, &str)]) -> String {
-    let escape = |text: &str| -> String {
-        let byte = |b: u8| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02X}") };
-        text.bytes().map(byte).collect()
-    };
-    let field = |(name, value): &(&str, &str)| format!("{name}={}", escape(value));
-    let client = ("client_id", "admin-cli");
-    std::iter::once(&client).chain(fields).map(field).collect::<Vec<_>>().join("&")
+/// `application/x-www-form-urlencoded`.
+fn form(client_id: &str, grant_type: &str, proof: &[(&str, &str)]) -> String {
+    let fields = [("client_id", client_id), ("grant_type", grant_type)];
+    let field = |(name, value): &(&str, &str)| format!("{name}={}", escaped(value));
+    fields.iter().chain(proof).map(field).collect::<Vec<_>>().join("&")
+}
+
+/// A text in a query or a form, with more escaped than must be.
+pub fn escaped(text: &str) -> String {
+    let byte = |b: u8| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02X}") };
+    text.bytes().map(byte).collect()
 }
 
 impl Server {
@@ -286,7 +303,8 @@ mod tests {
 
     #[test]
     fn a_form_escapes_what_would_end_a_field() {
-        assert_eq!(form(&[("password", "a&b=ü")]), "client_id=admin%2Dcli&password=a%26b%3D%C3%BC");
+        let form = form("admin-cli", "password", &[("password", "a&b=ü")]);
+        assert_eq!(form, "client_id=admin%2Dcli&grant_type=password&password=a%26b%3D%C3%BC");
     }
 
     #[test]

@@ -146,7 +146,7 @@ fn unusable(path: &Path, error: &dyn std::error::Error) -> Failure {
 }
 
 /// As [`ask`], but what is typed does not show.
-fn ask_hidden(question: &str) -> Result<String, Failure> {
+pub fn ask_hidden(question: &str) -> Result<String, Failure> {
     if !io::stdin().is_terminal() {
         return ask(question);
     }

@@ -3,6 +3,7 @@
 //!
 //! To add a noun, give it a file with its `Verb` and `run`, and a line in [`Manage`].
 
+mod admin;
 mod audit;
 mod client;
 mod conformance;
@@ -30,8 +31,8 @@ use client::{Client, Server};
 use output::Format;
 
 const AFTER_HELP: &str = "\
-Management commands talk to a running server as REALMGATE_ADMIN_USERNAME with REALMGATE_ADMIN_PASSWORD, or as
-whoever ran `realmgate login`.
+Management commands talk to a running server as REALMGATE_ADMIN_USERNAME with REALMGATE_ADMIN_PASSWORD, as the service
+account REALMGATE_ADMIN_CLIENT_ID with REALMGATE_ADMIN_CLIENT_SECRET, or as whoever ran `realmgate login`.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 conflict, 5 not allowed, 69 server not available.";
 
@@ -101,6 +102,8 @@ pub enum Manage {
     Issuer(Noun<issuer::Verb>),
     /// Who signs the users of a realm in
     SignIn(Noun<sign_in::Verb>),
+    /// Operators of this server, and what each may do
+    Admin(Noun<admin::Verb>),
     /// Check a running server against the RFCs, in a throw-away realm like the one named
     Conformance(conformance::Conformance),
     /// Sign in, and stay signed in for later commands
@@ -194,6 +197,7 @@ async fn answer(command: Manage) -> Result<(), Failure> {
         Manage::Client(noun) => (oauth_client::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::Issuer(noun) => (issuer::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::SignIn(noun) => (sign_in::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
+        Manage::Admin(noun) => (admin::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::Conformance(conformance) => return conformance.run().await,
         Manage::Login(login) => (login.run().await?, Format::Table),
         Manage::Logout(logout) => (logout.run()?, Format::Table),
@@ -314,6 +318,15 @@ mod tests {
             "sign-in set acme --issuer https://login.example --audience a --audience b --match upn=userName",
             "sign-in clear acme",
             "conformance acme --output json",
+            "admin list",
+            "admin create ada",
+            "admin password",
+            "admin password ada",
+            "admin grant ada admin",
+            "admin revoke ada view-users manage-users --realm acme",
+            "admin disable ada",
+            "admin unlock ada",
+            "admin delete ada --yes",
             "login --username admin --server https://scim.example.com",
             "logout",
         ] {

@@ -166,6 +166,14 @@ pub struct Admin {
     pub access_token_life: Duration,
     #[serde(deserialize_with = "value::duration")]
     pub refresh_token_life: Duration,
+    #[serde(deserialize_with = "value::duration")]
+    pub service_token_life: Duration,
+    #[serde(deserialize_with = "value::count")]
+    pub login_failures: u32,
+    #[serde(deserialize_with = "value::duration")]
+    pub login_wait: Duration,
+    #[serde(deserialize_with = "value::duration")]
+    pub login_wait_max: Duration,
 }
 
 #[derive(Debug, Clone, Deserialize)]

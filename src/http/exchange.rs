@@ -49,6 +49,8 @@ pub struct Call {
     pub body: Body,
     /// The host by which the client came, with the port if it gave one.
     pub authority: Option<String>,
+    /// Where the client is, as far as the configured proxies tell.
+    pub address: IpAddr,
     pub request_id: Arc<str>,
     /// When the request came in, to the millisecond.
     pub at: Timestamp,
@@ -71,6 +73,8 @@ pub struct Ask {
     pub query: Vec<(String, String)>,
     pub headers: HeaderMap,
     pub body: Bytes,
+    /// Where the client is, as far as the configured proxies tell.
+    pub address: IpAddr,
     pub at: Timestamp,
     pub request_id: Arc<str>,
     /// URL of the surface that the request came to: the SCIM base URL, or the platform's. No slash at its end.

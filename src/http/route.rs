@@ -4,6 +4,7 @@ use std::{
     borrow::Cow,
     collections::HashMap,
     future::Future,
+    net::{IpAddr, Ipv4Addr},
     pin::Pin,
     sync::{Arc, LazyLock},
     task::{Context, Poll},
@@ -247,7 +248,7 @@ impl Speaks {
         let mut segments = path.split('/').filter(|segment| !segment.is_empty());
         match (segments.next(), segments.nth(1)) {
             (Some("realms"), Some("protocol" | "sign-ins")) => Speaks::OAuth,
-            (Some("realms"), Some(".well-known")) => Speaks::Admin,
+            (Some("realms"), None | Some(".well-known")) => Speaks::Admin,
             (Some("realms" | "scim"), _) => Speaks::Scim,
             _ => Speaks::Admin,
         }
@@ -270,6 +271,7 @@ pub struct Router {
 }
 
 static FORWARDED_HOST: LazyLock<HeaderName> = LazyLock::new(|| HeaderName::from_static("x-forwarded-host"));
+static FORWARDED_FOR: LazyLock<HeaderName> = LazyLock::new(|| HeaderName::from_static("x-forwarded-for"));
 static REQUEST_ID: LazyLock<HeaderName> = LazyLock::new(|| HeaderName::from_static("x-request-id"));
 
 impl Service<Request> for Router {
@@ -289,12 +291,13 @@ impl Service<Request> for Router {
         let found = self.table.find(&method, path);
         let label = found.as_ref().map_or("none", |found| found.route.path);
         let call = found.and_then(|Found { route, params, miss }| {
-            let authority = authority(&request)?;
+            let (authority, address) = (authority(&request)?, address(&request));
             let (parts, body) = request.into_parts();
             let at = Timestamp::now().round(Unit::Millisecond).unwrap_or_else(|_| Timestamp::now());
             let (method, uri, headers) = (parts.method, parts.uri, parts.headers);
             let request_id = request_id.clone();
-            Ok(Call { route, params, miss, method, uri, headers, body, authority, request_id, at, trail: None })
+            let trail = None;
+            Ok(Call { route, params, miss, method, uri, headers, body, authority, address, request_id, at, trail })
         });
         self.inner.call(Routed { call, method, label, speaks, request_id })
     }
@@ -333,6 +336,18 @@ fn authority(request: &Request) -> Result<Option<String>> {
         (None, None) if request.version() > http::Version::HTTP_10 => Err(Failure::OddHost),
         (None, None) => Ok(None),
     }
+}
+
+/// Where the client is: at the other end of the connection or, behind a proxy that the configuration names, where that
+/// says it came from. What stands before its own entry, anybody may have written.
+fn address(request: &Request) -> IpAddr {
+    let peer = request.extensions().get::<Peer>();
+    let own = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.address);
+    let forwarded = peer.filter(|peer| peer.trusted).and_then(|_| {
+        let lists = request.headers().get_all(FORWARDED_FOR.clone());
+        lists.iter().next_back()?.to_str().ok()?.rsplit(',').next()?.trim().parse().ok()
+    });
+    forwarded.unwrap_or(own)
 }
 
 /// The query's text.

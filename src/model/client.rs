@@ -5,6 +5,12 @@ use jiff::Timestamp;
 
 use super::{ClientId, admin::PasswordHash, jwk::KeySource, token::TokenHash};
 
+/// The client of `master` through which people sign in. It needs no secret.
+pub const PUBLIC_CLIENT: &str = "admin-cli";
+
+/// How Keycloak's clients of `master` end which stand for realms: `acme-realm` has the roles in `acme`.
+pub const OF_A_REALM: &str = "-realm";
+
 /// A client (RFC 6749 §2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Client {

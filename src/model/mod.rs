@@ -12,6 +12,7 @@ pub mod guard;
 pub mod identity;
 pub mod jwk;
 pub mod listing;
+pub mod lockout;
 pub mod policy;
 pub mod profile;
 pub mod realm;

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::{
-    Error, Result, named_id,
+    Error, Result, named_id, operators,
     realms::{Changed, change},
 };
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
         client::{Client, Method, SecretHash},
         identity::is_url,
         jwk::{KeySource, Keyset},
-        realm::Realm,
+        realm::{MASTER, Realm},
         token::PlainToken,
     },
     store::{self, Store, clients},
@@ -57,6 +57,9 @@ pub async fn create(store: &Store, realm: &str, wish: &Wish, cause: &Cause) -> R
         if let Some(secret) = &wish.secret {
             clients::set_secret(&mut tx, client.id, secret).await?;
         }
+        if realm.name.as_str() == MASTER {
+            operators::client_created(&mut tx, client).await?;
+        }
         Ok(Changed::new(tx, realm, ()).telling(shown(client)))
     })
     .await?;
@@ -89,6 +92,9 @@ pub async fn update(store: &Store, realm: &str, id: &str, wish: &Wish, cause: &C
             clients::set_secret(&mut tx, client_id, secret).await?;
             told.insert("secret".into(), "replaced".into());
         }
+        if realm.name.as_str() == MASTER {
+            operators::client_changed(&mut tx, &client, wish.secret.is_some()).await?;
+        }
         Ok(Changed::new(tx, realm, client).telling(Value::Object(told)))
     })
     .await
@@ -103,6 +109,9 @@ pub async fn renew_secret(store: &Store, realm: &str, id: &str, cause: &Cause) -
         let client = clients::find(&mut tx, client_id).await?.ok_or_else(not_found)?;
         let secret = PlainToken::for_client();
         clients::set_secret(&mut tx, client_id, &SecretHash::Random(secret.hash())).await?;
+        if realm.name.as_str() == MASTER {
+            operators::client_changed(&mut tx, &client, true).await?;
+        }
         let told = json!({ "client_id": client.client_id, "secret": secret.prefix() });
         Ok(Changed::new(tx, realm, secret).telling(told))
     })
@@ -116,6 +125,9 @@ pub async fn delete(store: &Store, realm: &str, id: &str, cause: &Cause) -> Resu
     change(store, cause, realm, action, |mut tx, mut realm| async move {
         let client = clients::find(&mut tx, client_id).await?.ok_or_else(not_found)?;
         realm.identity.has_clients = clients::delete(&mut tx, client_id).await?;
+        if realm.name.as_str() == MASTER {
+            operators::client_deleted(&mut tx, &client).await?;
+        }
         Ok(Changed::new(tx, realm, ()).telling(json!({ "client_id": client.client_id })))
     })
     .await

@@ -10,6 +10,7 @@ pub mod groups;
 pub mod guard;
 pub mod identity;
 pub mod list;
+pub mod operators;
 pub mod people;
 pub mod realms;
 pub mod roles;

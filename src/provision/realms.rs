@@ -6,7 +6,7 @@
 use super::{Error, Result};
 use crate::{
     model::{
-        Cause,
+        Cause, RealmId,
         admin::Rights,
         audit::Action,
         policy::{GroupNames, Policy},
@@ -34,6 +34,10 @@ pub async fn create(
 
 pub async fn get(store: &Store, name: &str) -> Result<Realm> {
     realms::find_by_name(store, name).await?.ok_or_else(|| Error::NotFound("Realm not found.".into()))
+}
+
+pub async fn get_by_id(store: &Store, id: RealmId) -> Result<Realm> {
+    realms::find(store, id).await?.ok_or_else(|| Error::NotFound("Realm not found.".into()))
 }
 
 /// Realms by name, as far as an operator with these rights may see them; `search` is a part of the name.
@@ -167,16 +171,22 @@ pub(super) struct Changed<T> {
     realm: Realm,
     made: T,
     told: Option<Value>,
+    was: Option<Value>,
 }
 
 impl<T> Changed<T> {
     pub(super) fn new(tx: RealmTx, realm: Realm, made: T) -> Self {
-        Self { tx, realm, made, told: None }
+        Self { tx, realm, made, told: None, was: None }
     }
 
     /// What the audit log is to say of it beside what differs in the realm itself: an object, without secrets.
     pub(super) fn telling(self, told: Value) -> Self {
         Self { told: Some(told), ..self }
+    }
+
+    /// What was there before, in the words of [`Changed::telling`].
+    pub(super) fn instead_of(self, was: Value) -> Self {
+        Self { was: Some(was), ..self }
     }
 }
 
@@ -197,9 +207,12 @@ where
         let before = get(store, name).await?;
         let tx = store.enter(before.id, before.epoch).await?;
         let outcome = async {
-            let Changed { mut tx, mut realm, made, told } = body(tx, before.clone()).await?;
+            let Changed { mut tx, mut realm, made, told, was } = body(tx, before.clone()).await?;
             realm.epoch = realms::update(&mut tx, &realm, cause.at).await?;
-            let (old, mut new) = difference(&before, &realm);
+            let (mut old, mut new) = difference(&before, &realm);
+            if let Some(Value::Object(was)) = was {
+                old.extend(was);
+            }
             let is_told = told.is_some();
             if let Some(Value::Object(told)) = told {
                 new.extend(told);

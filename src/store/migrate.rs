@@ -21,6 +21,7 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (9, "pending_members", include_str!("migrations/0009_pending_members.sql")),
     (10, "sort_keys", include_str!("migrations/0010_sort_keys.sql")),
     (11, "audit_log", include_str!("migrations/0011_audit_log.sql")),
+    (12, "operators", include_str!("migrations/0012_operators.sql")),
     (13, "role_mappings", include_str!("migrations/0013_role_mappings.sql")),
     (14, "identity", include_str!("migrations/0014_identity.sql")),
     (16, "request_log", include_str!("migrations/0016_request_log.sql")),

@@ -12,7 +12,8 @@ use super::{
     tx::RealmTx,
 };
 use crate::model::{
-    Cause, RealmId,
+    Actor, Cause, RealmId,
+    admin::Right,
     identity::Identity,
     policy::Policy,
     realm::{CursorKey, Domain, Realm, RealmName},
@@ -21,6 +22,8 @@ use crate::model::{
 use crate::scim::{extension::Extension, schema::ResourceTypes};
 
 const FIND_BY_NAME: &str = "SELECT r.* FROM realms r WHERE r.name = $1";
+
+const FIND: &str = "SELECT r.* FROM realms r WHERE r.id = $1";
 
 const FIND_BY_DOMAIN: &str = "SELECT r.* FROM realm_domains d JOIN realms r ON r.id = d.realm_id WHERE d.domain = $1";
 
@@ -83,11 +86,15 @@ const DELETE: &str = "
         SELECT $4, id, $5, $6, 'realm.delete', name, $7 FROM gone)
     SELECT pg_notify($3, id::text) FROM gone";
 
-/// Makes a realm by the function of `0003_roles.sql`.
+/// Makes a realm by the function of `0003_roles.sql`. Who may not everything anyhow has all rights in what he made.
 const INSERT: &str = "
     WITH noted AS (
         INSERT INTO audit_log (id, realm_id, actor, request_id, action, target, after, created_at)
-        VALUES ($8, $1, $9, $10, 'realm.create', $2, $11, $5))
+        VALUES ($8, $1, $9, $10, 'realm.create', $2, $11, $5)),
+    granted AS (
+        INSERT INTO admin_roles (admin_id, realm_id, role)
+        SELECT a.id, $1, unnest($13::text[]) FROM admins a
+         WHERE a.id = $12 AND NOT EXISTS (SELECT FROM admin_roles o WHERE o.admin_id = a.id AND o.role = 'admin'))
     SELECT found_realm($1, $2, $3, $4, $5, $6, $7)";
 
 /// Creates a realm with the role `scim-managed`, at epoch 1 and without SCIM.
@@ -100,6 +107,8 @@ pub async fn insert(
 ) -> Result<()> {
     let (id, role, entry) = (Uuid::now_v7(), Uuid::now_v7(), Uuid::now_v7());
     let after = Json(json!({ "display_name": display_name, "enabled": enabled }));
+    let rights = Right::ALL.map(Right::as_str);
+    let operator = if let Actor::Admin(id) = &cause.actor { Some(id.0) } else { None };
     store
         .query(
             INSERT,
@@ -115,10 +124,16 @@ pub async fn insert(
                 &Json(&cause.actor),
                 &&*cause.request_id,
                 &after,
+                &operator,
+                &&rights[..],
             ],
         )
         .await?;
     Ok(())
+}
+
+pub async fn find(store: &Store, id: RealmId) -> Result<Option<Realm>> {
+    store.query(FIND, &[&id.0]).await?.first().map(realm_from).transpose()
 }
 
 pub async fn find_by_name(store: &Store, name: &str) -> Result<Option<Realm>> {

@@ -34,6 +34,7 @@ mod lists;
 mod local_people;
 mod nodes;
 mod oauth;
+mod operators;
 mod outage;
 mod pending_members;
 mod people;

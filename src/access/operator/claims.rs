@@ -1,5 +1,7 @@
 //! What operators' tokens say.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use jiff::Timestamp;
 use jsonwebtoken::DecodingKey;
 use serde::{Deserialize, Serialize};
@@ -7,14 +9,18 @@ use uuid::Uuid;
 
 use crate::{
     access::jwt::{self, Flaw, Presented},
-    model::AdminId,
+    model::{
+        AdminId,
+        admin::{Admin, MasterRole, Right},
+        client::{OF_A_REALM, PUBLIC_CLIENT},
+    },
 };
 
 /// Who an access token is for. A refresh token is for its issuer alone.
 const ACCESS_AUDIENCE: &str = "realmgate-admin-api";
 
-/// The one client: what command lines and libraries for Keycloak call themselves.
-const CLIENT: &str = "admin-cli";
+/// The most that a token tells of rights in realms, in bytes of JSON. Who has more is told none: headers have an end.
+const MAX_RESOURCE_ACCESS: usize = 2048;
 
 /// Keycloak's `typ` claim: what a token may be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +47,8 @@ pub struct Claims {
     pub azp: String,
     /// The session: the same in all tokens that come from one password.
     pub sid: Uuid,
+    /// Of the operator, when the password was given.
+    pub epoch: i32,
     #[serde(flatten, skip_deserializing)]
     pub profile: Option<Profile>,
 }
@@ -49,12 +57,17 @@ pub struct Claims {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Profile {
     preferred_username: String,
-    realm_access: RealmAccess,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_id: Option<String>,
+    realm_access: Roles,
+    /// By the name of Keycloak's client for the realm, `<realm>-realm`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    resource_access: BTreeMap<String, Roles>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
-struct RealmAccess {
-    roles: [&'static str; 1],
+struct Roles {
+    roles: Vec<&'static str>,
 }
 
 impl Claims {
@@ -71,15 +84,17 @@ impl Claims {
             aud: audience(kind, issuer).to_owned(),
             sub,
             typ: kind,
-            azp: CLIENT.to_owned(),
+            azp: PUBLIC_CLIENT.to_owned(),
             sid: session.sid,
+            epoch: session.epoch,
             profile: None,
         }
     }
 
-    pub fn with_profile(self, username: &str) -> Self {
-        let realm_access = RealmAccess { roles: ["admin"] };
-        Self { profile: Some(Profile { preferred_username: username.to_owned(), realm_access }), ..self }
+    /// For clients to read.
+    pub fn with_profile(self, admin: &Admin) -> Self {
+        let azp = admin.client_id.as_deref().unwrap_or(PUBLIC_CLIENT).to_owned();
+        Self { azp, profile: Some(Profile::of(admin)), ..self }
     }
 
     /// The claims of `token`, if `key` (the one of [`Presented::kid`], `None` if nobody has it) signed them for this use.
@@ -95,7 +110,23 @@ impl Claims {
     }
 
     pub fn session(&self) -> Session {
-        Session { sid: self.sid, auth_time: self.auth_time }
+        Session { sid: self.sid, auth_time: self.auth_time, epoch: self.epoch }
+    }
+}
+
+impl Profile {
+    pub fn of(admin: &Admin) -> Self {
+        let roles_in = |(realm, rights): (&String, &BTreeSet<Right>)| {
+            (format!("{realm}{OF_A_REALM}"), Roles { roles: rights.iter().map(|right| right.as_str()).collect() })
+        };
+        let resource_access: BTreeMap<_, _> = admin.rights.realms.iter().map(roles_in).collect();
+        let is_short = serde_json::to_vec(&resource_access).is_ok_and(|json| json.len() <= MAX_RESOURCE_ACCESS);
+        Self {
+            preferred_username: admin.username.clone(),
+            client_id: admin.client_id.clone(),
+            realm_access: Roles { roles: admin.rights.master_roles().map(MasterRole::as_str).collect() },
+            resource_access: if is_short { resource_access } else { BTreeMap::new() },
+        }
     }
 }
 
@@ -105,6 +136,8 @@ pub struct Session {
     pub sid: Uuid,
     /// Seconds since 1970.
     pub auth_time: i64,
+    /// That of the operator: setting a password raises it.
+    pub epoch: i32,
 }
 
 impl jwt::Claims for Claims {
@@ -130,7 +163,10 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::access::jwt::{CLOCK_SKEW, MAX_LENGTH, Signer};
+    use crate::{
+        access::jwt::{CLOCK_SKEW, MAX_LENGTH, Signer},
+        model::admin::Rights,
+    };
 
     const ISSUER: &str = "https://id.example/realms/master";
     const NOW: i64 = 1_800_000_000;
@@ -140,8 +176,13 @@ mod tests {
     }
 
     fn claims(kind: Kind) -> Claims {
-        let session = Session { sid: Uuid::now_v7(), auth_time: NOW };
+        let session = Session { sid: Uuid::now_v7(), auth_time: NOW, epoch: 0 };
         Claims::new(kind, ISSUER, AdminId(Uuid::now_v7()), session, at(NOW), 300)
+    }
+
+    fn ada(rights: Rights) -> Admin {
+        let (username, created_at) = ("Ada".to_owned(), at(NOW));
+        Admin { id: AdminId(Uuid::now_v7()), username, client_id: None, enabled: true, created_at, rights }
     }
 
     fn key_of(signer: &Signer) -> DecodingKey {
@@ -198,17 +239,34 @@ mod tests {
     fn a_token_of_ours_opens() {
         let signer = Signer::generate();
         let sent = claims(Kind::Bearer);
-        let token = signer.sign(&sent.clone().with_profile("Ada"));
+        let token = signer.sign(&sent.clone().with_profile(&ada(Rights::default())));
         assert_eq!(verify(&token, &signer), Ok(sent));
     }
 
     #[test]
     fn an_access_token_tells_clients_who_it_is_for() {
-        let claims = serde_json::to_value(claims(Kind::Bearer).with_profile("Ada")).unwrap();
+        let rights = |realms: usize| {
+            let held = (0..realms).map(|n| (format!("acme{n}"), "view-users".to_owned()));
+            Rights::of(held.chain([("master".to_owned(), "create-realm".to_owned())]))
+        };
+        let told = |admin: &Admin| serde_json::to_value(claims(Kind::Bearer).with_profile(admin)).unwrap();
+        let claims = told(&ada(rights(1)));
         assert_eq!(claims["preferred_username"], "Ada");
-        assert_eq!(claims["realm_access"], json!({"roles": ["admin"]}));
-        assert_eq!(claims["azp"], "admin-cli");
-        assert_eq!(claims["typ"], "Bearer");
+        assert_eq!(claims["realm_access"], json!({"roles": ["create-realm"]}));
+        assert_eq!(claims["resource_access"], json!({"acme0-realm": {"roles": ["view-users"]}}));
+        assert_eq!((&claims["azp"], &claims["typ"]), (&json!("admin-cli"), &json!("Bearer")));
+        assert!(told(&ada(rights(1000)))["resource_access"].is_null(), "no header has room for it");
+        let client = Admin { client_id: Some("batch".into()), ..ada(Rights::default()) };
+        assert_eq!((&told(&client)["azp"], &told(&client)["client_id"]), (&json!("batch"), &json!("batch")));
+    }
+
+    #[test]
+    fn the_longest_token_is_not_too_long() {
+        let signer = Signer::generate();
+        let held = (0..28).map(|n| (format!("{n:0>44}"), "view-events".to_owned()));
+        let admin = Admin { username: "\u{10ffff}".repeat(255), ..ada(Rights::of(held)) };
+        let token = signer.sign(&claims(Kind::Bearer).with_profile(&admin));
+        assert!(verify(&token, &signer).is_ok(), "{}", token.len());
     }
 
     #[test]

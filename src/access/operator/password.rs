@@ -18,6 +18,9 @@ use crate::{
 /// Longer passwords are nobody's, and cost nobody time.
 pub const MAX_LENGTH: usize = 1024;
 
+/// Said of a password that nobody may have.
+pub const RULE: &str = "a password has 1 to 1024 bytes";
+
 /// How many verifications run at once, each with 19 MiB and a processor of its own for some 30 ms.
 const AT_ONCE: usize = 2;
 
@@ -47,16 +50,34 @@ impl Verifier {
 
     /// Is it the password of `hash`? Takes as long when there is no hash. [`Error::Unavailable`] if too many ask.
     pub async fn verify(&self, password: &str, hash: Option<PasswordHash>) -> Result<bool> {
+        let password = password.to_owned();
+        self.turn(move || is_password_of(&password, hash.as_ref())).await
+    }
+
+    /// A new hash; `None` if the password is empty or too long. [`Error::Unavailable`] if too many ask.
+    pub async fn hash(&self, password: &str) -> Result<Option<PasswordHash>> {
+        if !is_possible(password) {
+            return Ok(None);
+        }
+        let password = password.to_owned();
+        self.turn(move || hash(&password)).await.map(Some)
+    }
+
+    async fn turn<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
         let busy = || Error::Unavailable("too many operators sign in at once".to_owned());
         let turn = timeout(self.patience, self.turns.clone().acquire_owned()).await.map_err(|_| busy())?;
-        let password = password.to_owned();
         let work = spawn_blocking(move || {
             // Kept until the work is done, which goes on even if the client has gone.
             let _turn = turn;
-            is_password_of(&password, hash.as_ref())
+            work()
         });
         work.await.map_err(|_| busy())
     }
+}
+
+/// Can it be anybody's password?
+pub fn is_possible(password: &str) -> bool {
+    (1..=MAX_LENGTH).contains(&password.len())
 }
 
 /// A new hash of `password`, 19 MiB, 2 passes, 1 lane (OWASP). Takes some 30 ms of processor time.

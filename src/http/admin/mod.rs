@@ -6,6 +6,7 @@ mod domains;
 mod groups;
 mod guard;
 mod identity;
+mod operators;
 mod query;
 mod realms;
 mod requests;
@@ -41,8 +42,15 @@ use crate::{
 
 /// The route table.
 pub fn routes() -> Vec<Route> {
-    let tables =
-        [of_realms(), users::routes(), groups::routes(), roles::routes(), identity::routes(), clients::routes()];
+    let tables = [
+        of_realms(),
+        users::routes(),
+        groups::routes(),
+        roles::routes(),
+        identity::routes(),
+        clients::routes(),
+        operators::routes(),
+    ];
     tables.into_iter().flatten().collect()
 }
 

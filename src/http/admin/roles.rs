@@ -59,15 +59,15 @@ const SEGMENT: &AsciiSet = &CONTROLS
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "RoleRepresentation")]
 pub(super) struct RoleRepresentation {
-    id: Uuid,
-    name: String,
+    pub(super) id: Uuid,
+    pub(super) name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    description: Option<String>,
-    composite: bool,
-    client_role: bool,
+    pub(super) description: Option<String>,
+    pub(super) composite: bool,
+    pub(super) client_role: bool,
     /// Id of the realm.
-    container_id: Uuid,
-    attributes: Map<String, Value>,
+    pub(super) container_id: Uuid,
+    pub(super) attributes: Map<String, Value>,
 }
 
 /// What is mapped to a user or a group. Clients have no roles here.
@@ -90,8 +90,8 @@ pub(super) struct RoleWritten {
 /// A role, named by its id, its name, or both.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct RoleNamed {
-    id: Option<String>,
-    name: Option<String>,
+    pub(super) id: Option<String>,
+    pub(super) name: Option<String>,
 }
 
 /// Why a user has a role, or has it not.

@@ -196,6 +196,7 @@ async fn read(call: &mut Call, edge: &Edge, base_url: String) -> Result<Ask, Fai
         query: pairs(route::query(&call.uri)),
         headers: call.headers.clone(),
         body,
+        address: call.address,
         at: call.at,
         request_id: call.request_id.clone(),
         base_url,

@@ -1,16 +1,19 @@
-//! What is open to strangers of a realm, in Keycloak's shape: the token endpoint (RFC 6749), and the sign-in check.
+//! What is open to strangers of a realm, in Keycloak's shape: who gets a token (RFC 6749), how others verify it, and the
+//! sign-in check.
 //!
 //! To add a realm's own way to a token, give it a file and an arm in [`token`]; `master` is the operators'.
 
+mod discovery;
 mod form;
+mod master;
 mod sign_in;
 mod tenant;
 
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, Method, header};
 
 use super::{
     Edge,
-    exchange::{Permitted, Reply, json},
+    exchange::{Permitted, Reply},
     failure::{Failure, Result},
     route::{Anyone, Route, open, route},
 };
@@ -20,7 +23,14 @@ use form::Form;
 /// The route table.
 pub fn routes() -> Vec<Route> {
     vec![
+        route(Method::GET, "/realms/{realm}", open(discovery::realm)),
+        route(Method::GET, "/realms/{realm}/.well-known/openid-configuration", open(discovery::configuration)),
+        route(Method::GET, "/realms/{realm}/protocol/openid-connect/certs", open(discovery::certs)),
         route(Method::POST, "/realms/{realm}/protocol/openid-connect/token", open(token)),
+        route(Method::POST, "/realms/{realm}/protocol/openid-connect/logout", open(master::logout)),
+        route(Method::POST, "/realms/{realm}/protocol/openid-connect/revoke", open(master::revoke)),
+        route(Method::GET, "/realms/{realm}/protocol/openid-connect/userinfo", open(master::userinfo)),
+        route(Method::POST, "/realms/{realm}/protocol/openid-connect/userinfo", open(master::userinfo)),
         route(Method::POST, "/realms/{realm}/sign-ins", open(sign_in::check)),
     ]
 }
@@ -28,22 +38,10 @@ pub fn routes() -> Vec<Route> {
 async fn token(edge: Edge, call: Permitted<Anyone>) -> Result<Reply> {
     let form = Form::read(&call)?;
     let answer = match call.param("realm") {
-        MASTER => of_operators(&edge, &form).await?,
+        MASTER => master::token(&edge, &call, &form).await?,
         _ => tenant::token(&edge, &call, &form).await?,
     };
     Ok(unstored(answer))
-}
-
-async fn of_operators(edge: &Edge, form: &Form) -> Result<Reply> {
-    let tokens = match form.need("grant_type")? {
-        "password" => {
-            let (username, password) = (form.get("username"), form.get("password"));
-            edge.operators.login(username.unwrap_or_default(), password.unwrap_or_default()).await?
-        }
-        "refresh_token" => edge.operators.refresh(form.get("refresh_token").unwrap_or_default()).await?,
-        _ => return Err(refused("unsupported_grant_type", "Unsupported grant_type")),
-    };
-    Ok(json(StatusCode::OK, &tokens))
 }
 
 /// RFC 6749 §5.1: whatever holds a token is kept by nobody on the way.
