@@ -117,8 +117,11 @@ impl Sources {
         let keys = match (plan, known) {
             (Plan::Use, Some(keys)) => keys,
             (Plan::UseAndFetch, Some(keys)) => {
-                let (source, outbound) = (source.clone(), self.outbound.clone());
-                tokio::spawn(async move { source.fetch(&outbound, asked).await });
+                // Whoever finds somebody at it has nothing to add.
+                if source.turn.try_lock().is_ok() {
+                    let (source, outbound) = (source.clone(), self.outbound.clone());
+                    tokio::spawn(async move { source.fetch(&outbound, asked).await });
+                }
                 keys
             }
             (Plan::FetchOrUse, Some(keys)) => source.fetch(&self.outbound, asked).await.unwrap_or(keys),
