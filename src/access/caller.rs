@@ -16,7 +16,10 @@ use crate::{
         realm::Realm,
         token::{self, TokenHash},
     },
-    store::{error::Error, tokens},
+    store::{
+        error::Error,
+        tokens::{self, Candidates},
+    },
     telemetry::{self, Lookup},
 };
 
@@ -48,12 +51,14 @@ impl Access {
         let denied =
             |reason| Denied::Unauthorized { realm: place.name.clone(), token_given: reason != Reason::NoToken, reason };
         let presented = bearer(authorization).map_err(denied)?;
+        let foreign = place.realm.as_ref().is_some_and(|realm| realm.foreign_tokens);
+        let may_be = token::is_well_formed(presented) || (foreign && token::is_plausible(presented));
         // A realm which does not exist has a place to look as well: the one that nobody has.
         let (id, epoch) = place.realm.as_ref().map_or((RealmId(Uuid::nil()), 0), |realm| (realm.id, realm.epoch));
         let verdict = match self.access_token(place, (id, epoch), presented, at).await? {
             Some(verdict) => verdict,
-            None if !token::is_well_formed(presented) => return Err(denied(Reason::NotAToken)),
-            None => self.verdict(id, epoch, TokenHash::of(presented)).await?.ok_or(Reason::UnknownToken),
+            None if !may_be => return Err(denied(Reason::NotAToken)),
+            None => self.verdict(id, epoch, presented, foreign.then_some(at)).await?.ok_or(Reason::UnknownToken),
         };
         let verdict = verdict.map_err(|reason| denied(trouble(place).unwrap_or(reason)))?;
         let Some(realm) = place.realm.clone() else { return Err(denied(Reason::UnknownRealm)) };
@@ -82,8 +87,16 @@ impl Access {
         }
     }
 
-    /// The token with that hash, from the cache or the store; `None` if the realm has no such token.
-    async fn verdict(&self, realm: RealmId, epoch: i64, hash: TokenHash) -> Result<Option<Arc<Verdict>>, Error> {
+    /// The token, from the cache or the store; `None` if the realm has no such token. `foreign` is now, if the realm
+    /// holds tokens which another product gave out.
+    async fn verdict(
+        &self,
+        realm: RealmId,
+        epoch: i64,
+        presented: &str,
+        foreign: Option<Timestamp>,
+    ) -> Result<Option<Arc<Verdict>>, Denied> {
+        let hash = TokenHash::of(presented);
         let key = (realm, hash);
         if let Some(verdict) = self.shared.verdicts.get(&key).await
             && verdict.epoch == epoch
@@ -96,11 +109,20 @@ impl Access {
             return Ok(None);
         }
         telemetry::token_lookup(Lookup::Miss);
-        let _turn = self.turn().await?;
-        let tx = self.shared.store.enter(realm, epoch).await?;
-        let found = match tokens::find_by_hash(tx, &hash).await {
-            Err(Error::Stale) if realm.0.is_nil() => None,
-            found => found?,
+        let found = match foreign {
+            None => {
+                let _turn = self.turn().await?;
+                match tokens::find_by_hash(self.shared.store.enter(realm, epoch).await?, &hash).await {
+                    Err(Error::Stale) if realm.0.is_nil() => None,
+                    found => found?,
+                }
+            }
+            Some(at) => match self.candidates(realm, epoch, presented, &hash, at).await? {
+                Candidates::Found(token) => Some(token),
+                Candidates::Slow(candidates) => {
+                    self.shared.slow.find(key, presented, candidates, (&self.shared.unknown, epoch)).await?
+                }
+            },
         };
         let Some(token) = found else {
             self.shared.unknown.insert(key, epoch).await;
@@ -111,6 +133,19 @@ impl Access {
         let verdict = Arc::new(Verdict { epoch, actor, expires_at: token.expires_at, touched });
         self.shared.verdicts.insert(key, verdict.clone()).await;
         Ok(Some(verdict))
+    }
+
+    async fn candidates(
+        &self,
+        realm: RealmId,
+        epoch: i64,
+        presented: &str,
+        hash: &TokenHash,
+        at: Timestamp,
+    ) -> Result<Candidates, Error> {
+        let _turn = self.turn().await?;
+        let tx = self.shared.store.enter(realm, epoch).await?;
+        tokens::find_foreign(tx, presented, hash, &token::sha512(presented), at).await
     }
 
     /// Writes down that a static token is in use, at most once a minute and beside the request.

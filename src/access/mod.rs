@@ -16,6 +16,7 @@ pub mod operator;
 pub mod quota;
 pub mod realm;
 pub mod sign_in;
+mod slow;
 
 use std::{
     sync::{
@@ -38,6 +39,7 @@ use foreign::source::Sources;
 use invalidate::Bus;
 use oauth::Issuing;
 use realm::Known;
+use slow::SlowTokens;
 
 /// How long and how much is cached.
 #[derive(Debug, Clone)]
@@ -63,6 +65,7 @@ struct Shared {
     realms: Cache<realm::Key, Known>,
     verdicts: Cache<(RealmId, TokenHash), Arc<Verdict>>,
     unknown: Cache<(RealmId, TokenHash), i64>,
+    slow: SlowTokens,
     /// Counts what was forgotten: what was looked up under an earlier count is not used.
     generation: AtomicU64,
     bus: Option<Bus>,
@@ -84,6 +87,9 @@ pub enum Denied {
     /// Who asks is not known because the keys of an issuer are not to be had.
     #[error("the public keys of the token's issuer cannot be fetched at the moment")]
     Keys(#[from] foreign::source::Error),
+    /// Whether the token is good takes longer to find out than anybody should wait.
+    #[error("too many unknown tokens are being looked at, try again in a moment")]
+    Busy,
     /// Who asks is not known because the store is away.
     #[error(transparent)]
     Store(#[from] store::error::Error),
@@ -146,6 +152,7 @@ impl Access {
             realms: Cache::builder().max_capacity(options.entries).time_to_live(options.ttl).build(),
             verdicts: Cache::builder().max_capacity(options.entries).time_to_live(options.ttl).build(),
             unknown: Cache::builder().max_capacity(options.unknown_entries).time_to_live(options.unknown_ttl).build(),
+            slow: SlowTokens::new(),
             generation: AtomicU64::new(0),
             bus,
             changed: Notify::new(),

@@ -1,18 +1,28 @@
 //! Where a request stands: from path and host to a realm.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::timeout;
 
 use super::{Access, Denied};
 use crate::{
-    model::realm::{Domain, Realm},
+    model::{
+        alias,
+        realm::{Domain, Realm},
+    },
     store::{error::Error, realms},
 };
+
+/// How long a path which is not ours may wait to be looked for.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What a realm is found by.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Key {
     Name(Box<str>),
     Domain(Box<str>),
+    /// The beginning of a path.
+    Alias(Box<str>),
 }
 
 /// What a look-up found, and how much had been forgotten when it began.
@@ -69,6 +79,58 @@ impl Access {
         }
     }
 
+    /// The realm to which `path` leads by an alias, and that alias; `None` for every other path, of which our own cost
+    /// nothing. An alias is valid on the platform's hosts and on its realm's own domains: on another realm's domain it
+    /// does not exist.
+    pub async fn alias<'p>(
+        &self,
+        authority: Option<&str>,
+        path: &'p str,
+    ) -> Result<Option<(Arc<Realm>, &'p str)>, Denied> {
+        let candidates: Vec<&str> = alias::candidates(path).collect();
+        if candidates.is_empty() {
+            return Ok(None);
+        }
+        let found = timeout(PATIENCE, self.known_alias(&candidates)).await.map_err(|_| Denied::Busy)??;
+        let (Some((realm, alias)), Some(domain)) = (&found, authority.and_then(domain_of)) else { return Ok(found) };
+        match self.known(Key::Domain(domain.as_str().into())).await? {
+            Some(pinned) if pinned.id != realm.id => Ok(None),
+            _ => Ok(Some((realm.clone(), alias))),
+        }
+    }
+
+    async fn known_alias<'p>(&self, candidates: &[&'p str]) -> Result<Option<(Arc<Realm>, &'p str)>, Error> {
+        let generation = self.generation();
+        let mut all_known = true;
+        for path in candidates {
+            match self.shared.realms.get(&Key::Alias((*path).into())).await {
+                Some(Known { generation: then, realm }) if then == generation => {
+                    if let Some(realm) = realm {
+                        return Ok(Some((realm, path)));
+                    }
+                }
+                _ => {
+                    all_known = false;
+                    break;
+                }
+            }
+        }
+        if all_known {
+            return Ok(None);
+        }
+        let _turn = self.turn().await?;
+        let found = realms::find_by_alias(&self.shared.store, candidates).await?;
+        let found = found.map(|(path, realm)| (path, Arc::new(realm)));
+        for path in candidates {
+            let realm = found.as_ref().filter(|(alias, _)| alias == path).map(|(_, realm)| realm.clone());
+            self.shared.realms.insert(Key::Alias((*path).into()), Known { generation, realm: realm.clone() }).await;
+            if let Some(realm) = realm {
+                return Ok(Some((realm, path)));
+            }
+        }
+        Ok(None)
+    }
+
     async fn known(&self, key: Key) -> Result<Option<Arc<Realm>>, Error> {
         let generation = self.generation();
         if let Some(known) = self.shared.realms.get(&key).await
@@ -80,6 +142,7 @@ impl Access {
         let found = match &key {
             Key::Name(name) => realms::find_by_name(&self.shared.store, name).await?,
             Key::Domain(domain) => realms::find_by_domain(&self.shared.store, domain).await?,
+            Key::Alias(path) => realms::find_by_alias(&self.shared.store, &[path]).await?.map(|(_, realm)| realm),
         };
         let realm = found.map(Arc::new);
         self.shared.realms.insert(key, Known { generation, realm: realm.clone() }).await;

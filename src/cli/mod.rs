@@ -4,6 +4,7 @@
 //! To add a noun, give it a file with its `Verb` and `run`, and a line in [`Manage`].
 
 mod admin;
+mod alias;
 mod audit;
 mod client;
 mod conformance;
@@ -80,6 +81,8 @@ pub enum Manage {
     Scim(Noun<scim::Verb>),
     /// Custom domains of a realm
     Domain(Noun<domain::Verb>),
+    /// Paths of another product which lead to a realm
+    Alias(Noun<alias::Verb>),
     /// Sync policy of a realm
     Policy(Noun<policy::Verb>),
     /// Leaver guard of a realm: departures which are held
@@ -186,6 +189,7 @@ async fn answer(command: Manage) -> Result<(), Failure> {
         Manage::Realm(noun) => (realm::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::Scim(noun) => (scim::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::Domain(noun) => (domain::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
+        Manage::Alias(noun) => (alias::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::Policy(noun) => (policy::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::Guard(noun) => (guard::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::User(noun) => (user::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
@@ -287,6 +291,9 @@ mod tests {
             "domain add acme id.acme.example",
             "domain remove acme id.acme.example",
             "domain list acme",
+            "alias add acme /scim/v2/acme",
+            "alias remove acme /scim/v2/acme",
+            "alias list acme",
             "policy show acme",
             "policy set acme on_delete=purge user_name_follows_email=true",
             "guard status acme",

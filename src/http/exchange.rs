@@ -44,9 +44,12 @@ pub struct Call {
     /// Why the route is not the one that was asked for: told only once the caller is known.
     pub miss: Option<Failure>,
     pub method: Method,
+    /// In our own form, also where the client came by an alias.
     pub uri: Uri,
     pub headers: HeaderMap,
     pub body: Body,
+    /// The alias of the SCIM base URL by which the client came: `/scim/v2/acme`.
+    pub alias: Option<String>,
     /// The host by which the client came, with the port if it gave one.
     pub authority: Option<String>,
     /// Where the client is, as far as the configured proxies tell.

@@ -27,7 +27,7 @@ use crate::{
 };
 use exchange::{Reply, Request};
 use layer::{
-    authenticate,
+    alias, authenticate,
     bounds::{self, Shares},
     negotiate, quota, realm, record, rescue, trace,
 };
@@ -91,7 +91,8 @@ pub fn gateway(edge: &Edge) -> Gateway {
         .service(route::Open::new(edge));
 
     let stack = ServiceBuilder::new()
-        .layer(route::layer(table)) //                  Request -> Routed: pure, so that all below know the route
+        .layer(alias::layer(&edge.access)) //           Request -> Arrived: a path of another product becomes ours
+        .layer(route::layer(table)) //                  Arrived -> Routed: pure, so that all below know the route
         .layer(BoxCloneSyncService::layer()) //         deep stack types cost the compiler dearly
         .layer(trace::layer()) //                       sees every answer, also the rescued ones
         .layer(rescue::layer()) //                      below it failures are values, above it only answers

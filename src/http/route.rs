@@ -255,7 +255,14 @@ impl Speaks {
     }
 }
 
-/// Routes a request: pure, and so the outermost layer.
+/// A request with its address in our own form.
+pub struct Arrived {
+    pub request: Request,
+    /// The alias by which it came, if it came by one; or why that is not known.
+    pub alias: Result<Option<String>>,
+}
+
+/// `Arrived` -> `Routed`: pure, so that it can stand above all which has to know the route.
 pub fn layer(table: Table) -> impl Layer<Dispatched, Service = Router> + Clone + Send + Sync {
     let table = Arc::new(table);
     tower::layer::layer_fn(move |inner| Router { table: table.clone(), inner })
@@ -274,7 +281,7 @@ static FORWARDED_HOST: LazyLock<HeaderName> = LazyLock::new(|| HeaderName::from_
 static FORWARDED_FOR: LazyLock<HeaderName> = LazyLock::new(|| HeaderName::from_static("x-forwarded-for"));
 static REQUEST_ID: LazyLock<HeaderName> = LazyLock::new(|| HeaderName::from_static("x-request-id"));
 
-impl Service<Request> for Router {
+impl Service<Arrived> for Router {
     type Response = Reply;
     type Error = std::convert::Infallible;
     type Future = <Dispatched as Service<Routed>>::Future;
@@ -283,21 +290,35 @@ impl Service<Request> for Router {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request) -> Self::Future {
+    fn call(&mut self, Arrived { request, alias }: Arrived) -> Self::Future {
         let request_id = request_id(&request);
         let method = request.method().clone();
         let path = request.uri().path();
         let speaks = Speaks::at(path);
-        let found = self.table.find(&method, path);
-        let label = found.as_ref().map_or("none", |found| found.route.path);
-        let call = found.and_then(|Found { route, params, miss }| {
+        let found = alias.and_then(|alias| Ok((self.table.find(&method, path)?, alias)));
+        let label = found.as_ref().map_or("none", |(found, _)| found.route.path);
+        let call = found.and_then(|(Found { route, params, miss }, alias)| {
             let (authority, address) = (authority(&request)?, address(&request));
             let (parts, body) = request.into_parts();
             let at = Timestamp::now().round(Unit::Millisecond).unwrap_or_else(|_| Timestamp::now());
             let (method, uri, headers) = (parts.method, parts.uri, parts.headers);
             let request_id = request_id.clone();
             let trail = None;
-            Ok(Call { route, params, miss, method, uri, headers, body, authority, address, request_id, at, trail })
+            Ok(Call {
+                route,
+                params,
+                miss,
+                method,
+                uri,
+                headers,
+                body,
+                authority,
+                address,
+                alias,
+                request_id,
+                at,
+                trail,
+            })
         });
         self.inner.call(Routed { call, method, label, speaks, request_id })
     }
@@ -315,7 +336,7 @@ fn request_id(request: &Request) -> Arc<str> {
 }
 
 /// The host of a request: from the request itself, or from a proxy that the configuration names.
-fn authority(request: &Request) -> Result<Option<String>> {
+pub fn authority(request: &Request) -> Result<Option<String>> {
     let trusted = request.extensions().get::<Peer>().is_some_and(|peer| peer.trusted);
     if trusted && let Some(forwarded) = text(request.headers(), FORWARDED_HOST.clone()) {
         return Ok(Some(forwarded.trim().to_owned()));

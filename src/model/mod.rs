@@ -4,6 +4,7 @@
 //! state. To add a noun, give it a file and its id a line below.
 
 pub mod admin;
+pub mod alias;
 pub mod audit;
 pub mod client;
 pub mod document;
@@ -20,6 +21,7 @@ pub mod request_log;
 pub mod role;
 pub mod search;
 pub mod sign_in;
+pub mod slow_hash;
 pub mod span;
 pub mod token;
 pub mod user;

@@ -19,6 +19,8 @@ pub struct Realm {
     pub display_name: Option<String>,
     pub enabled: bool,
     pub scim_enabled: bool,
+    /// Does it hold tokens which another product gave out? Only then can a token have a form that is not ours.
+    pub foreign_tokens: bool,
     /// Raised by every change of tokens, policy, domains or the realm itself: a verdict made under an older epoch
     /// opens nothing (DESIGN 5).
     pub epoch: i64,

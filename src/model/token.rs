@@ -3,9 +3,15 @@
 use std::fmt;
 
 use aws_lc_rs::{digest, rand};
+use base64::{Engine as _, engine::general_purpose};
 use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use super::TokenId;
+use super::{
+    TokenId,
+    slow_hash::{InvalidHash, SlowHash},
+};
 
 const PREFIX: &str = "rgs_";
 const CLIENT_PREFIX: &str = "rgc_";
@@ -21,12 +27,46 @@ pub struct PlainToken(String);
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenHash([u8; 32]);
 
+/// In which form the hash of a token is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// A token of ours, by SHA-256.
+    Realmgate,
+    /// A token of another product, in hexadecimal digits or base64.
+    Sha256,
+    Sha512,
+    /// A token of another product, by a hash which is slow on purpose: bcrypt, Argon2 or PBKDF2.
+    Phc,
+}
+
+/// What is known of a token that was given out elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KnownHash {
+    /// SHA-256 or SHA-512: looked up.
+    Digest(Vec<u8>),
+    Slow(SlowHash),
+}
+
+/// A token which the operator brings along, known by its hash alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImportedToken {
+    pub format: Format,
+    pub hash: KnownHash,
+    /// How its text begins, if that is known: what begins otherwise is not even compared with a slow hash.
+    pub prefix: String,
+    pub label: Option<String>,
+    pub expires_at: Option<Timestamp>,
+}
+
 /// A SCIM token as the operator sees it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Token {
     pub id: TokenId,
-    /// The first characters, enough to recognise it and too few to use it.
+    /// The first characters, enough to recognise it and too few to use it; empty if they are not known.
     pub prefix: String,
+    pub format: Format,
+    pub label: Option<String>,
     pub created_at: Timestamp,
     pub expires_at: Option<Timestamp>,
     pub last_used_at: Option<Timestamp>,
@@ -156,6 +196,82 @@ impl fmt::Debug for TokenHash {
     }
 }
 
+/// SHA-512 of whatever was presented.
+pub fn sha512(presented: &str) -> Vec<u8> {
+    digest::digest(&digest::SHA512, presented.as_bytes()).as_ref().to_vec()
+}
+
+impl Format {
+    /// The word for it, in the database as in the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Realmgate => "realmgate",
+            Self::Sha256 => "sha256",
+            Self::Sha512 => "sha512",
+            Self::Phc => "phc",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Realmgate, Self::Sha256, Self::Sha512, Self::Phc].into_iter().find(|format| format.as_str() == text)
+    }
+}
+
+impl ImportedToken {
+    /// A prefix and a label which can be kept and shown, or why not.
+    pub fn checked(
+        format: Format,
+        hash: KnownHash,
+        prefix: String,
+        label: Option<String>,
+        expires_at: Option<Timestamp>,
+    ) -> Result<Self, &'static str> {
+        if prefix.len() > 16 || !prefix.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err("`prefix` is how the token begins: at most 16 visible ASCII characters of it");
+        }
+        if label.as_ref().is_some_and(|label| label.len() > 200 || label.chars().any(char::is_control)) {
+            return Err("`label` has at most 200 bytes and no control characters");
+        }
+        Ok(Self { format, hash, prefix, label, expires_at })
+    }
+}
+
+impl KnownHash {
+    /// Reads the text in which a product keeps a hash of that format.
+    pub fn parse(format: Format, text: &str) -> Result<Self, InvalidHash> {
+        let (name, length) = match format {
+            Format::Phc => return SlowHash::parse(text).map(Self::Slow),
+            Format::Realmgate | Format::Sha256 => ("SHA-256: 64 hexadecimal digits, or base64", 32),
+            Format::Sha512 => ("SHA-512: 128 hexadecimal digits, or base64", 64),
+        };
+        let bytes = if text.len() == 2 * length { from_hex(text) } else { from_base64(text) };
+        bytes.filter(|bytes| bytes.len() == length).map(Self::Digest).ok_or(InvalidHash::Damaged(name))
+    }
+
+    /// The text by which [`KnownHash::parse`] makes it again.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Digest(bytes) => general_purpose::STANDARD.encode(bytes),
+            Self::Slow(hash) => hash.as_str().to_owned(),
+        }
+    }
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let digits: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(c.to_digit(16)?).ok()).collect();
+    digits.map(|digits| digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect())
+}
+
+fn from_base64(text: &str) -> Option<Vec<u8>> {
+    let text = text.trim_end_matches('=').replace('-', "+").replace('_', "/");
+    general_purpose::STANDARD_NO_PAD.decode(text).ok()
+}
+
+/// Could `presented` be a token of another product? Visible ASCII, of which there are at most 4 KiB.
+pub fn is_plausible(presented: &str) -> bool {
+    (1..=4096).contains(&presented.len()) && presented.bytes().all(|b| b.is_ascii_graphic())
+}
+
 /// Has `presented` the form of a token of ours, checksum included? Says nothing about whether it is one.
 pub fn is_well_formed(presented: &str) -> bool {
     is_sound(PREFIX, presented)
@@ -224,6 +340,8 @@ mod tests {
         let token = |created: i64, ends: Option<i64>, used: Option<i64>| Token {
             id: TokenId(uuid::Uuid::now_v7()),
             prefix: String::new(),
+            format: Format::Realmgate,
+            label: None,
             created_at: day(created),
             expires_at: ends.map(day),
             last_used_at: used.map(day),
@@ -244,6 +362,24 @@ mod tests {
         let (token, secret) = (PlainToken::generate(), PlainToken::for_client());
         assert!(is_client_secret(secret.reveal()) && !is_well_formed(secret.reveal()));
         assert!(!is_client_secret(token.reveal()));
+    }
+
+    #[test]
+    fn a_digest_is_read_as_products_write_it() {
+        let digest = TokenHash::of("sk_1");
+        let hex: String = digest.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        let base64 = general_purpose::STANDARD.encode(digest.as_bytes());
+        let url = general_purpose::URL_SAFE_NO_PAD.encode(digest.as_bytes());
+        let known = KnownHash::Digest(digest.as_bytes().to_vec());
+        for text in [hex.clone(), hex.to_uppercase(), base64, url, known.text()] {
+            assert_eq!(KnownHash::parse(Format::Sha256, &text), Ok(known.clone()), "{text}");
+        }
+        for (format, text) in
+            [(Format::Sha512, hex.as_str()), (Format::Sha256, &hex[1..]), (Format::Sha256, ""), (Format::Phc, &hex)]
+        {
+            assert!(KnownHash::parse(format, text).is_err(), "{format:?} {text}");
+        }
+        assert_eq!(KnownHash::parse(Format::Sha512, &hex.repeat(2)).map(|hash| hash.text().len()), Ok(88));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod clients;
+pub mod cut_over;
 pub mod extensions;
 pub mod groups;
 pub mod guard;

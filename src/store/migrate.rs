@@ -24,6 +24,7 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (12, "operators", include_str!("migrations/0012_operators.sql")),
     (13, "role_mappings", include_str!("migrations/0013_role_mappings.sql")),
     (14, "identity", include_str!("migrations/0014_identity.sql")),
+    (15, "cut_over", include_str!("migrations/0015_cut_over.sql")),
     (16, "request_log", include_str!("migrations/0016_request_log.sql")),
     (17, "token_expiry", include_str!("migrations/0017_token_expiry.sql")),
     (18, "leaver_guard", include_str!("migrations/0018_leaver_guard.sql")),

@@ -14,6 +14,7 @@ use super::{
 use crate::model::{
     Actor, Cause, RealmId,
     admin::Right,
+    alias::AliasPath,
     identity::Identity,
     policy::Policy,
     realm::{CursorKey, Domain, Realm, RealmName},
@@ -27,6 +28,19 @@ const FIND: &str = "SELECT r.* FROM realms r WHERE r.id = $1";
 
 const FIND_BY_DOMAIN: &str = "SELECT r.* FROM realm_domains d JOIN realms r ON r.id = d.realm_id WHERE d.domain = $1";
 
+/// The shortest of `$1`: none lies below another.
+const FIND_BY_ALIAS: &str = "
+    SELECT a.path, r.* FROM realm_aliases a JOIN realms r ON r.id = a.realm_id WHERE a.path = ANY ($1)
+     ORDER BY length(a.path) LIMIT 1";
+
+/// An alias covers what lies below it, so two of them must not lie in one line. `$3` are the paths above and the path
+/// itself; in the order of bytes, what lies below it stands between `/` and the sign behind that.
+const ADD_ALIAS: &str = "
+    INSERT INTO realm_aliases (path, realm_id, created_at)
+    SELECT $2, $1, $4
+     WHERE NOT EXISTS (SELECT FROM realm_aliases WHERE path = ANY ($3) OR path > $2 || '/' AND path < $2 || '0')
+    RETURNING true";
+
 const LIST: &str = "
     SELECT r.* FROM realms r
      WHERE ($1::text IS NULL OR strpos(r.name, $1) > 0) AND ($4::text[] IS NULL OR r.name = ANY ($4))
@@ -38,7 +52,8 @@ const UPDATE: &str = "
     WITH raised AS (
         UPDATE realms
            SET epoch = epoch + 1, updated_at = $3, display_name = $4, enabled = $5, scim_enabled = $6, policy = $7,
-               extensions = $8, identity = $9
+               extensions = $8, identity = $9,
+               foreign_tokens = EXISTS (SELECT FROM scim_tokens WHERE realm_id = $1 AND format <> 'realmgate')
          WHERE id = $1 AND epoch = $2
         RETURNING id, epoch)
     SELECT epoch, pg_notify($10, id::text) FROM raised";
@@ -223,6 +238,35 @@ pub async fn remove_domain(tx: &mut RealmTx, domain: &str) -> Result<bool> {
     Ok(!tx.query(sql, &[&domain]).await?.is_empty())
 }
 
+/// The realm whose alias is one of `paths`, and that alias.
+pub async fn find_by_alias(store: &Store, paths: &[&str]) -> Result<Option<(String, Realm)>> {
+    let rows = store.query(FIND_BY_ALIAS, &[&paths]).await?;
+    rows.first().map(|row| Ok((row.try_get("path")?, realm_from(row)?))).transpose()
+}
+
+/// In the order of their bytes.
+pub async fn aliases(store: &Store, realm: RealmId) -> Result<Vec<String>> {
+    let sql = "SELECT path FROM realm_aliases WHERE realm_id = $1 ORDER BY path";
+    store.query(sql, &[&realm.0]).await?.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}
+
+/// Was it added? Not if it, a path above it or one below it is an alias already, of whichever realm.
+pub async fn add_alias(tx: &mut RealmTx, alias: &AliasPath, at: Timestamp) -> Result<bool> {
+    Ok(!tx.query(ADD_ALIAS, &[&alias.as_str(), &alias.and_above(), &at]).await?.is_empty())
+}
+
+/// Is it an alias of the realm?
+pub async fn has_alias(tx: &mut RealmTx, alias: &AliasPath) -> Result<bool> {
+    let sql = "SELECT FROM realm_aliases WHERE realm_id = $1 AND path = $2";
+    Ok(!tx.query(sql, &[&alias.as_str()]).await?.is_empty())
+}
+
+/// Was it an alias of the realm?
+pub async fn remove_alias(tx: &mut RealmTx, path: &str) -> Result<bool> {
+    let sql = "DELETE FROM realm_aliases WHERE realm_id = $1 AND path = $2 RETURNING true";
+    Ok(!tx.query(sql, &[&path]).await?.is_empty())
+}
+
 fn realm_from(row: &Row) -> Result<Realm> {
     let name: String = row.try_get("name")?;
     Ok(Realm {
@@ -232,6 +276,7 @@ fn realm_from(row: &Row) -> Result<Realm> {
         display_name: row.try_get("display_name")?,
         enabled: row.try_get("enabled")?,
         scim_enabled: row.try_get("scim_enabled")?,
+        foreign_tokens: row.try_get("foreign_tokens")?,
         epoch: row.try_get("epoch")?,
         policy: row.try_get::<_, Json<Policy>>("policy")?.0,
         identity: row.try_get::<_, Json<Identity>>("identity")?.0,

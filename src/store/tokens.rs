@@ -8,16 +8,45 @@ use tokio_postgres::{
 };
 use uuid::Uuid;
 
-use super::{Store, error::Result, tx::RealmTx};
+use super::{
+    Store,
+    error::{Error, Result},
+    tx::RealmTx,
+};
 use crate::model::{
     Actor, RealmId, TokenId,
-    token::{PlainToken, Token, TokenHash},
+    slow_hash::SlowHash,
+    token::{Format, ImportedToken, KnownHash, PlainToken, Token, TokenHash},
 };
 
-const LIST: &str = "SELECT id, prefix, created_at, expires_at, last_used_at FROM scim_tokens WHERE realm_id = $1";
+const LIST: &str = "
+    SELECT id, prefix, format, label, created_at, expires_at, last_used_at FROM scim_tokens WHERE realm_id = $1
+     ORDER BY id";
 
 const FIND_BY_HASH: &str = "
-    SELECT id, prefix, created_at, expires_at, last_used_at FROM scim_tokens WHERE realm_id = $1 AND hash = $2";
+    SELECT id, prefix, format, label, created_at, expires_at, last_used_at FROM scim_tokens
+     WHERE realm_id = $1 AND hash = $2";
+
+/// A realm holds few tokens, and few of those are compared.
+const FIND_FOREIGN: &str = "
+    SELECT id, prefix, format, label, created_at, expires_at, last_used_at, phc FROM scim_tokens
+     WHERE realm_id = $1
+       AND (hash IN ($2, $3) OR phc IS NOT NULL AND starts_with($4, prefix) AND coalesce(expires_at > $5, true))
+     ORDER BY phc IS NOT NULL, last_used_at DESC NULLS LAST";
+
+const HASHES: &str = "
+    SELECT id, prefix, format, label, created_at, expires_at, last_used_at, hash, phc FROM scim_tokens
+     WHERE realm_id = $1 ORDER BY id";
+
+const IMPORT: &str = "
+    WITH added AS (
+        INSERT INTO scim_tokens (realm_id, id, hash, phc, format, prefix, label, expires_at, created_at)
+        SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9
+         WHERE NOT EXISTS (SELECT FROM scim_tokens WHERE realm_id = $1 AND (hash = $3 OR phc = $4))
+        RETURNING hash),
+    known AS (
+        INSERT INTO token_hashes (hash) SELECT hash FROM added WHERE octet_length(hash) = 32 ON CONFLICT DO NOTHING)
+    SELECT FROM added";
 
 const TOUCH: &str = "
     UPDATE scim_tokens SET last_used_at = $3
@@ -63,7 +92,7 @@ const DELETE: &str = "
     unlisted AS (DELETE FROM token_hashes WHERE hash IN (SELECT hash FROM gone)),
     remembered AS (
         INSERT INTO ended_tokens (realm_id, hash, ended_at)
-        SELECT $1, hash, least(expires_at, $2) FROM gone
+        SELECT $1, hash, least(expires_at, $2) FROM gone WHERE hash IS NOT NULL
         ON CONFLICT DO NOTHING)
     SELECT prefix FROM gone";
 
@@ -83,6 +112,65 @@ pub enum Stray {
 
 pub async fn find_by_hash(mut tx: RealmTx, hash: &TokenHash) -> Result<Option<Token>> {
     tx.finish(FIND_BY_HASH, &[&hash.as_bytes()]).await?.first().map(token_from).transpose()
+}
+
+/// What a text which was presented could be.
+#[derive(Debug)]
+pub enum Candidates {
+    Found(Token),
+    /// One of these, if it has the hash. None of them has expired.
+    Slow(Vec<(TokenId, SlowHash, Token)>),
+}
+
+/// Looks a token up which another product may have given out.
+pub async fn find_foreign(
+    mut tx: RealmTx,
+    presented: &str,
+    hash: &TokenHash,
+    sha512: &[u8],
+    at: Timestamp,
+) -> Result<Candidates> {
+    let rows = tx.finish(FIND_FOREIGN, &[&hash.as_bytes(), &sha512, &presented, &at]).await?;
+    let mut slow = Vec::new();
+    for row in &rows {
+        let token = token_from(row)?;
+        match row.try_get::<_, Option<&str>>("phc")? {
+            None => return Ok(Candidates::Found(token)),
+            Some(phc) => slow.push((token.id, slow_from(phc)?, token)),
+        }
+    }
+    Ok(Candidates::Slow(slow))
+}
+
+/// The tokens with what is known of them.
+pub async fn hashes(tx: &mut RealmTx) -> Result<Vec<(Token, KnownHash)>> {
+    let known = |row: &Row| {
+        let hash = match row.try_get::<_, Option<&str>>("phc")? {
+            Some(phc) => KnownHash::Slow(slow_from(phc)?),
+            None => KnownHash::Digest(row.try_get("hash")?),
+        };
+        Ok((token_from(row)?, hash))
+    };
+    tx.query(HASHES, &[]).await?.iter().map(known).collect()
+}
+
+/// How many tokens of the realm are compared instead of looked up?
+pub async fn count_slow(tx: &mut RealmTx) -> Result<i64> {
+    let rows = tx.query("SELECT count(*) FROM scim_tokens WHERE realm_id = $1 AND phc IS NOT NULL", &[]).await?;
+    rows.first().map_or(Ok(0), |row| Ok(row.try_get(0)?))
+}
+
+/// Keeps a token which was given out elsewhere; `None` if the realm has it already.
+pub async fn import(tx: &mut RealmTx, token: &ImportedToken, at: Timestamp) -> Result<Option<TokenId>> {
+    let id = Uuid::now_v7();
+    let (digest, phc) = match &token.hash {
+        KnownHash::Digest(bytes) => (Some(bytes), None),
+        KnownHash::Slow(hash) => (None, Some(hash.as_str())),
+    };
+    let format = token.format.as_str();
+    let params: [&(dyn ToSql + Sync); 8] =
+        [&id, &digest, &phc, &format, &token.prefix, &token.label, &token.expires_at, &at];
+    Ok(tx.query(IMPORT, &params).await?.first().map(|_| TokenId(id)))
 }
 
 pub async fn list(mut tx: RealmTx) -> Result<Vec<Token>> {
@@ -181,10 +269,18 @@ pub async fn touch(mut tx: RealmTx, id: TokenId, at: Timestamp) -> Result<()> {
     tx.finish(TOUCH, &[&id.0, &at]).await.map(|_| ())
 }
 
+fn slow_from(phc: &str) -> Result<SlowHash> {
+    SlowHash::parse(phc).map_err(|e| Error::Unavailable(format!("a token's hash in the database: {e}")))
+}
+
 fn token_from(row: &Row) -> Result<Token> {
+    let format: &str = row.try_get("format")?;
     Ok(Token {
         id: TokenId(row.try_get("id")?),
         prefix: row.try_get("prefix")?,
+        format: Format::parse(format)
+            .ok_or_else(|| Error::Unavailable(format!("`{format}` in the database is no format of tokens")))?,
+        label: row.try_get("label")?,
         created_at: row.try_get("created_at")?,
         expires_at: row.try_get("expires_at")?,
         last_used_at: row.try_get("last_used_at")?,

@@ -8,6 +8,7 @@ mod process;
 mod world;
 
 mod admin;
+mod aliases;
 mod architecture;
 mod bulk;
 mod cli;
@@ -23,6 +24,7 @@ mod fairness;
 mod filter_agreement;
 mod filters;
 mod first_start;
+mod foreign_tokens;
 mod groups;
 mod hostile;
 mod http;

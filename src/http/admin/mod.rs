@@ -1,5 +1,6 @@
 //! The admin API: Keycloak's shape where Keycloak has one, our own below `…/scim` and `…/domains`.
 
+mod aliases;
 mod audit;
 mod clients;
 mod domains;
@@ -103,6 +104,10 @@ fn of_realms() -> Vec<Route> {
         route(Method::DELETE, "/admin/realms/{realm}/scim/tokens/{id}", admin(ManageRealm, scim::revoke))
             .says("Ends a token at once")
             .empty(204),
+        route(Method::POST, "/admin/realms/{realm}/scim/tokens/import", admin(ManageRealm, scim::import_token))
+            .says("Keeps a token of another product, known by its hash, and switches inbound SCIM on")
+            .takes::<scim::WrittenToken>()
+            .empty(201),
         route(Method::GET, "/admin/realms/{realm}/scim/policy", admin(ViewRealm, scim::policy))
             .says("The sync policy")
             .answers::<Policy>(200),
@@ -157,6 +162,17 @@ fn of_realms() -> Vec<Route> {
             .answers::<domains::Written>(201),
         route(Method::DELETE, "/admin/realms/{realm}/domains/{domain}", admin(ManageRealm, domains::remove))
             .says("Takes a custom domain from the realm")
+            .empty(204),
+        route(Method::GET, "/admin/realms/{realm}/aliases", admin(ViewRealm, aliases::list))
+            .says("The paths which lead to the realm's SCIM beside its own")
+            .answers::<Vec<String>>(200),
+        route(Method::POST, "/admin/realms/{realm}/aliases", admin(ManageRealm, aliases::add))
+            .says("Gives the realm the path under which another product served it")
+            .takes::<aliases::Written>()
+            .answers::<aliases::Written>(201),
+        route(Method::DELETE, "/admin/realms/{realm}/aliases", admin(ManageRealm, aliases::remove))
+            .says("Takes a path from the realm")
+            .query(&[("path", "The alias")])
             .empty(204),
     ]
 }

@@ -19,10 +19,10 @@ use crate::{
         admin::Admin,
         realm::Realm,
         span::Span,
-        token::{PlainToken, Token, Warning},
+        token::{Format, ImportedToken, KnownHash, PlainToken, Token, Warning},
     },
     provision::{
-        realms,
+        cut_over, realms,
         tokens::{self, Rotation},
     },
 };
@@ -72,8 +72,11 @@ pub(super) struct Rotate {
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct ScimToken {
     id: Uuid,
-    /// The first characters.
+    /// The first characters; empty if they are not known.
     prefix: String,
+    /// `realmgate` is a token of ours; of any other the hash alone is known.
+    format: Format,
+    label: Option<String>,
     created_at: Timestamp,
     expires_at: Option<Timestamp>,
     /// To the minute.
@@ -86,6 +89,20 @@ pub(super) struct RevealedToken<'a> {
     realm: &'a str,
     base_url: String,
     token: &'a str,
+}
+
+/// A token which another product gave out, as far as that product knows it.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WrittenToken {
+    /// In hexadecimal digits or base64; `phc` as the product keeps it.
+    hash: String,
+    format: Format,
+    /// How the token begins, if that is known: spares the node comparisons with a slow hash.
+    #[serde(default)]
+    prefix: String,
+    label: Option<String>,
+    expires_at: Option<Timestamp>,
 }
 
 pub async fn status(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
@@ -138,6 +155,20 @@ pub async fn disable(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
     Ok(empty(StatusCode::NO_CONTENT))
 }
 
+/// The new token is one more: those which the realm has stay good.
+pub async fn import_token(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
+    let token = imported(body(&call)?)?;
+    cut_over::import_token(&edge.store, call.param("realm"), &token, &call.cause()).await?;
+    edge.access.forget();
+    Ok(empty(StatusCode::CREATED))
+}
+
+fn imported(written: WrittenToken) -> Result<ImportedToken> {
+    let WrittenToken { hash, format, prefix, label, expires_at } = written;
+    let hash = KnownHash::parse(format, &hash).map_err(|e| Failure::Invalid(format!("hash: {e}")))?;
+    ImportedToken::checked(format, hash, prefix, label, expires_at).map_err(|e| Failure::Invalid(e.to_owned()))
+}
+
 pub async fn policy(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
     let realm = realms::get(&edge.store, call.param("realm")).await?;
     Ok(answer(StatusCode::OK, &realm.policy))
@@ -172,7 +203,7 @@ fn base_url(call: &Permitted<Admin>, realm: &Realm) -> String {
 
 impl From<Token> for ScimToken {
     fn from(token: Token) -> Self {
-        let Token { id, prefix, created_at, expires_at, last_used_at } = token;
-        Self { id: id.0, prefix, created_at, expires_at, last_used_at }
+        let Token { id, prefix, format, label, created_at, expires_at, last_used_at } = token;
+        Self { id: id.0, prefix, format, label, created_at, expires_at, last_used_at }
     }
 }

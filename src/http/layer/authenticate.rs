@@ -84,7 +84,7 @@ where
                     }
                     let _place = edge.shares.take(scope.realm.id).await?;
                     if ask.is_none() {
-                        let base_url = scim_base(&edge, &place);
+                        let base_url = scim_base(&edge, &place, call.alias.as_deref());
                         ask = Some(Arc::new(read(&mut call, &edge, base_url).await?));
                     }
                     let Some(ask) = ask.clone() else { return Err(Failure::BrokenBody) };
@@ -167,9 +167,9 @@ where
     }
 }
 
-/// The SCIM base URL: of the custom domain by which the client came, else the platform's own. Scheme and port are the
-/// platform's: nothing of it is as the client says.
-fn scim_base(edge: &Edge, place: &crate::access::realm::Place) -> String {
+/// The SCIM base URL: of the custom domain by which the client came, else the platform's own, and with the alias by which
+/// it came. Scheme and port are the platform's: nothing of it is as the client says, but what an operator has allowed.
+fn scim_base(edge: &Edge, place: &crate::access::realm::Place, alias: Option<&str>) -> String {
     let public_url = &edge.settings.public_url;
     let base = match (&place.domain, public_url.parse::<http::Uri>()) {
         (Some(domain), Ok(platform)) => {
@@ -178,7 +178,10 @@ fn scim_base(edge: &Edge, place: &crate::access::realm::Place) -> String {
         }
         _ => public_url.clone(),
     };
-    format!("{base}/realms/{}/scim/v2", place.name)
+    match alias {
+        Some(alias) => format!("{base}{alias}"),
+        None => format!("{base}/realms/{}/scim/v2", place.name),
+    }
 }
 
 /// Takes the body, no more of it and no longer than the limits allow, and what else a handler reads.

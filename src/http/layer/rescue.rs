@@ -115,6 +115,7 @@ fn status_of(failure: &Failure) -> (u16, Option<&'static str>) {
         Failure::Verb(provision::Error::Damaged(_)) | Failure::Panicked => (500, None),
         Failure::RateLimited(_) => (429, None),
         Failure::Busy
+        | Failure::Denied(Denied::Busy)
         | Failure::TimedOut
         | Failure::IdToken(foreign::Error::Keys(_))
         | Failure::Denied(Denied::Keys(_)) => (503, None),
@@ -191,7 +192,11 @@ fn detail_of(failure: &Failure, status: u16) -> String {
         503 if matches!(failure, Failure::IdToken(_)) => {
             "the public keys of the realm's identity provider cannot be fetched at the moment; try again shortly".into()
         }
-        503 if !matches!(failure, Failure::Busy | Failure::TimedOut | Failure::Denied(Denied::Keys(_))) => {
+        503 if !matches!(
+            failure,
+            Failure::Busy | Failure::TimedOut | Failure::Denied(Denied::Busy | Denied::Keys(_))
+        ) =>
+        {
             "the service cannot reach its database at the moment; nothing is lost, try again shortly".into()
         }
         500 => Failure::Panicked.to_string(),
@@ -213,7 +218,7 @@ fn oauth(failure: &Failure, detail: &str) -> Value {
 
 fn outcome_of(failure: &Failure) -> Option<Outcome> {
     match failure {
-        Failure::Busy => Some(Outcome::Shed),
+        Failure::Busy | Failure::Denied(Denied::Busy) => Some(Outcome::Shed),
         Failure::TimedOut => Some(Outcome::TimedOut),
         Failure::Panicked => Some(Outcome::Panicked),
         _ => None,
