@@ -96,28 +96,66 @@ impl Client {
         self.send(Method::DELETE, path, Some(body)).await
     }
 
-    /// The answer as JSON; `null` when it is empty.
-    pub async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
-        let mut request = Request::builder()
+    /// Sends lines of JSON.
+    pub async fn post_lines(&self, path: &str, lines: &str) -> Result<Value, Failure> {
+        let request = self.request(Method::POST, path).header(header::CONTENT_TYPE, "application/jsonl");
+        answer_of(&exchange(&self.outbound, &self.server, request, lines.to_owned()).await?)
+    }
+
+    /// An answer of any length, as it comes.
+    pub async fn download(&self, path: &str) -> Result<Download, Failure> {
+        let request = self.request(Method::GET, path).body(Full::default());
+        let request = request.map_err(|e| Failure::new(Exit::Usage, e))?;
+        let response = self.outbound.open(request).await.map_err(|e| unreachable(&self.server, &e))?;
+        let (head, mut stream) = response.into_parts();
+        if head.status.is_success() {
+            return Ok(Download(stream));
+        }
+        let mut body = Vec::new();
+        while let Some(bytes) = stream.next().await.map_err(|e| unreachable(&self.server, &e))? {
+            body.extend_from_slice(&bytes);
+        }
+        Err(refusal(&Response::from_parts(head, body.into())))
+    }
+
+    fn request(&self, method: Method, path: &str) -> http::request::Builder {
+        Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.server.0))
-            .header(header::ACCEPT, "application/json")
-            .header(header::AUTHORIZATION, format!("Bearer {}", self.access_token.reveal()));
+            .header(header::ACCEPT, "application/json, application/jsonl")
+            .header(header::AUTHORIZATION, format!("Bearer {}", self.access_token.reveal()))
+    }
+
+    /// The answer as JSON; `null` when it is empty.
+    pub async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
+        let mut request = self.request(method, path);
         if body.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
         let body = body.map(Value::to_string).unwrap_or_default();
-        let response = exchange(&self.outbound, &self.server, request, body).await?;
-        if !response.status().is_success() {
-            return Err(refusal(&response));
-        }
-        if response.body().is_empty() { Ok(Value::Null) } else { parse(response.body()) }
+        answer_of(&exchange(&self.outbound, &self.server, request, body).await?)
     }
 }
 
 /// Text as it stands in a path or a query.
 pub fn segment(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+}
+
+/// A body of any length on its way.
+pub struct Download(outbound::Stream);
+
+impl Download {
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+        self.0.next().await.map_err(|e| Failure::new(Exit::Unavailable, format_args!("it was cut off: {}", chain(&e))))
+    }
+}
+
+fn answer_of(response: &Response<Bytes>) -> Result<Value, Failure> {
+    if !response.status().is_success() {
+        return Err(refusal(response));
+    }
+    if response.body().is_empty() { Ok(Value::Null) } else { parse(response.body()) }
 }
 
 /// A client with the limits of the command line.
@@ -187,10 +225,12 @@ async fn exchange(
     body: String,
 ) -> Result<Response<Bytes>, Failure> {
     let request = request.body(Full::from(body)).map_err(|e| Failure::new(Exit::Usage, e))?;
-    outbound.send(request).await.map_err(|e| {
-        Failure::new(Exit::Unavailable, format_args!("cannot reach {}: {}", server.0, chain(&e)))
-            .hint("is the server running, and is REALMGATE_SERVER (or --server) its address?")
-    })
+    outbound.send(request).await.map_err(|e| unreachable(server, &e))
+}
+
+fn unreachable(server: &Server, error: &outbound::Error) -> Failure {
+    Failure::new(Exit::Unavailable, format_args!("cannot reach {}: {}", server.0, chain(error)))
+        .hint("is the server running, and is REALMGATE_SERVER (or --server) its address?")
 }
 
 /// What a status other than 2xx means to the caller, in the server's own words where it has some.

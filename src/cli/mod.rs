@@ -9,8 +9,10 @@ mod audit;
 mod client;
 mod conformance;
 mod domain;
+mod export;
 mod group;
 mod guard;
+mod import;
 mod issuer;
 mod log;
 mod login;
@@ -35,7 +37,7 @@ const AFTER_HELP: &str = "\
 Management commands talk to a running server as REALMGATE_ADMIN_USERNAME with REALMGATE_ADMIN_PASSWORD, as the service
 account REALMGATE_ADMIN_CLIENT_ID with REALMGATE_ADMIN_CLIENT_SECRET, or as whoever ran `realmgate login`.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 conflict, 5 not allowed, 69 server not available.";
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 conflict, 5 not allowed, 6 partly done, 69 server not available.";
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -107,6 +109,10 @@ pub enum Manage {
     SignIn(Noun<sign_in::Verb>),
     /// Operators of this server, and what each may do
     Admin(Noun<admin::Verb>),
+    /// Bring a realm's settings, users and groups from a file
+    Import(import::Import),
+    /// Write a realm's settings, users and groups to a file
+    Export(export::Export),
     /// Check a running server against the RFCs, in a throw-away realm like the one named
     Conformance(conformance::Conformance),
     /// Sign in, and stay signed in for later commands
@@ -170,6 +176,8 @@ pub enum Exit {
     NotFound = 3,
     Conflict = 4,
     NotAllowed = 5,
+    /// Done, but not all of it.
+    Partly = 6,
     Unavailable = 69,
 }
 
@@ -202,6 +210,8 @@ async fn answer(command: Manage) -> Result<(), Failure> {
         Manage::Issuer(noun) => (issuer::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::SignIn(noun) => (sign_in::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::Admin(noun) => (admin::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
+        Manage::Import(import) => return import.run().await,
+        Manage::Export(export) => return export.run().await,
         Manage::Conformance(conformance) => return conformance.run().await,
         Manage::Login(login) => (login.run().await?, Format::Table),
         Manage::Logout(logout) => (logout.run()?, Format::Table),
@@ -324,6 +334,9 @@ mod tests {
             "sign-in show acme",
             "sign-in set acme --issuer https://login.example --audience a --audience b --match upn=userName",
             "sign-in clear acme",
+            "import acme dump.jsonl --dry-run --report report.jsonl",
+            "export acme",
+            "export acme acme.jsonl",
             "conformance acme --output json",
             "admin list",
             "admin create ada",

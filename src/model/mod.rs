@@ -14,6 +14,7 @@ pub mod identity;
 pub mod jwk;
 pub mod listing;
 pub mod lockout;
+pub mod moved;
 pub mod policy;
 pub mod profile;
 pub mod realm;

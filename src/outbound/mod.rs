@@ -10,6 +10,7 @@ use std::{error::Error as _, io, time::Duration};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{self, Client},
@@ -26,6 +27,26 @@ pub use guard::{Forbidden, Reach};
 pub struct Outbound {
     client: Client<HttpsConnector<Connector>, Full<Bytes>>,
     limits: Limits,
+}
+
+/// A body on its way.
+#[derive(Debug)]
+pub struct Stream {
+    body: Incoming,
+    time: Duration,
+}
+
+impl Stream {
+    /// The next part; `None` at the end.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        loop {
+            let frame = timeout(self.time, self.body.frame()).await.map_err(|_| Error::TimedOut(self.time))?;
+            let Some(frame) = frame else { return Ok(None) };
+            if let Ok(data) = frame.map_err(|e| Error::Broken(e.into()))?.into_data() {
+                return Ok(Some(data));
+            }
+        }
+    }
 }
 
 /// What one exchange may take.
@@ -70,6 +91,14 @@ impl Outbound {
     pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, Error> {
         let Limits { time, body } = self.limits;
         timeout(time, self.exchange(request, body)).await.map_err(|_| Error::TimedOut(time))?
+    }
+
+    /// Sends a request and answers as soon as there is a head, whatever its status. The body may have any length; the
+    /// limit of time is for each part of it.
+    pub async fn open(&self, request: Request<Full<Bytes>>) -> Result<Response<Stream>, Error> {
+        let time = self.limits.time;
+        let response = timeout(time, self.client.request(request)).await.map_err(|_| Error::TimedOut(time))?;
+        Ok(response.map_err(unsent)?.map(|body| Stream { body, time }))
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>, limit: usize) -> Result<Response<Bytes>, Error> {

@@ -38,28 +38,41 @@ pub async fn add(
     let definition = &definition;
     let action = Action::on_realm("schema.add");
     let (realm, extension) = change(store, cause, name, action, |mut tx, mut realm| async move {
-        if realm.name.as_str() == MASTER {
-            return Err(Error::Conflict("the realm `master` is the operators' own: it has no SCIM schemas".into()));
-        }
-        let extension = Extension::admit(definition.clone(), resource_type, required, &realm.types)?;
-        let added = realm.types.added.iter().cloned().chain([extension.clone()]).collect();
-        realm.types = ResourceTypes::extended(added);
-        settle(&mut tx, &realm.types, &extension).await?;
+        let extension = put(&mut tx, &mut realm, definition.clone(), resource_type, required).await?;
         Ok(Changed::new(tx, realm, extension))
     })
     .await?;
-    // Who was writing when the schema came knew nothing of it.
-    let late = async {
-        let mut tx = store.enter(realm.id, realm.epoch).await?;
-        realms::hold(&mut tx).await?;
-        settle(&mut tx, &realm.types, &extension).await?;
-        Ok(tx.commit().await?)
-    };
-    if let Err(error) = late.await {
+    if let Err(error) = settle_late(store, &realm, &extension).await {
         remove(store, name, &extension.schema.id, true, cause).await?;
         return Err(error);
     }
     Ok((realm, extension))
+}
+
+pub(super) async fn put(
+    tx: &mut RealmTx,
+    realm: &mut Realm,
+    definition: Value,
+    resource_type: Extended,
+    required: bool,
+) -> Result<Extension> {
+    if realm.name.as_str() == MASTER {
+        return Err(Error::Conflict("the realm `master` is the operators' own: it has no SCIM schemas".into()));
+    }
+    let extension = Extension::admit(definition, resource_type, required, &realm.types)?;
+    let added = realm.types.added.iter().cloned().chain([extension.clone()]).collect();
+    let types = ResourceTypes::extended(added);
+    settle(tx, &types, &extension).await?;
+    realm.types = types;
+    Ok(extension)
+}
+
+/// Who was writing when the schema came knew nothing of it.
+pub(super) async fn settle_late(store: &Store, realm: &Realm, extension: &Extension) -> Result<()> {
+    let mut tx = store.enter(realm.id, realm.epoch).await?;
+    realms::hold(&mut tx).await?;
+    settle(&mut tx, &realm.types, extension).await?;
+    Ok(tx.commit().await?)
 }
 
 /// Takes a schema away. What resources hold of it stays with them as attributes which no schema knows; so that this

@@ -34,7 +34,7 @@ use crate::{
     },
 };
 
-const RING: &str = "members: a group can be a member neither of itself nor of a group which it contains";
+pub(super) const RING: &str = "members: a group can be a member neither of itself nor of a group which it contains";
 
 /// Creates a group, with the members that came along.
 pub async fn create(store: &Store, scope: &Scope, incoming: Value, membership: Membership) -> Result<Group> {
@@ -278,7 +278,7 @@ fn invalid(detail: impl Into<String>) -> Error {
 }
 
 /// Names the unknown members, the first few of them.
-fn unknown(values: &[String]) -> Error {
+pub(super) fn unknown(values: &[String]) -> Error {
     const SHOWN: usize = 10;
     let more = if values.len() > SHOWN { ", and more" } else { "" };
     let shown: Vec<String> = values.iter().take(SHOWN).map(|value| format!("`{value}`")).collect();

@@ -6,10 +6,12 @@
 pub mod audit;
 pub mod clients;
 pub mod cut_over;
+pub mod export;
 pub mod extensions;
 pub mod groups;
 pub mod guard;
 pub mod identity;
+pub mod import;
 pub mod list;
 pub mod operators;
 pub mod people;

@@ -106,28 +106,33 @@ pub async fn delete(store: &Store, name: &str, cause: &Cause) -> Result<()> {
 pub async fn set_policy(store: &Store, name: &str, keys: Map<String, Value>, cause: &Cause) -> Result<Realm> {
     let keys = &keys;
     change(store, cause, name, Action::on_realm("policy.update"), |mut tx, mut realm| async move {
-        let policy = merged(&realm.policy, keys)?;
-        if policy.group_names != realm.policy.group_names {
-            let unique = policy.group_names == GroupNames::Unique;
-            groups::set_unique_names(&mut tx, unique).await.map_err(|error| match error {
-                store::error::Error::Taken(_) => Error::Conflict(
-                    "group_names: groups of this realm share a name (upper and lower case count as the same); \
-                     rename them first"
-                        .into(),
-                ),
-                error => error.into(),
-            })?;
-        }
-        if policy.leaver_guard.is_none() && realm.policy.leaver_guard.is_some() && guard::holds(&mut tx).await? {
-            return Err(Error::Conflict(
-                "leaver_guard: departures are held; apply or discard them before the guard is switched off".into(),
-            ));
-        }
-        realm.policy = policy;
+        put_policy(&mut tx, &mut realm, keys).await?;
         Ok(Changed::new(tx, realm, ()))
     })
     .await
     .map(|(realm, ())| realm)
+}
+
+pub(super) async fn put_policy(tx: &mut RealmTx, realm: &mut Realm, keys: &Map<String, Value>) -> Result<()> {
+    let policy = merged(&realm.policy, keys)?;
+    if policy.group_names != realm.policy.group_names {
+        let unique = policy.group_names == GroupNames::Unique;
+        groups::set_unique_names(tx, unique).await.map_err(|error| match error {
+            store::error::Error::Taken(_) => Error::Conflict(
+                "group_names: groups of this realm share a name (upper and lower case count as the same); rename them \
+                 first"
+                    .into(),
+            ),
+            error => error.into(),
+        })?;
+    }
+    if policy.leaver_guard.is_none() && realm.policy.leaver_guard.is_some() && guard::holds(tx).await? {
+        return Err(Error::Conflict(
+            "leaver_guard: departures are held; apply or discard them before the guard is switched off".into(),
+        ));
+    }
+    realm.policy = policy;
+    Ok(())
 }
 
 pub async fn domains(store: &Store, realm: &Realm) -> Result<Vec<String>> {
@@ -140,17 +145,21 @@ pub async fn add_domain(store: &Store, name: &str, domain: &str, cause: &Cause) 
     let new = &domain;
     let action = Action { word: "domain.add", target: domain.as_str() };
     change(store, cause, name, action, |mut tx, realm| async move {
-        if realm.name.as_str() == MASTER {
-            return Err(Error::Conflict("the realm `master` is served on the platform's host alone".into()));
-        }
-        realms::add_domain(&mut tx, new, cause.at).await.map_err(|error| match error {
-            store::error::Error::Taken(_) => Error::Conflict("this domain belongs to a realm already".into()),
-            error => error.into(),
-        })?;
+        put_domain(&mut tx, &realm, new, cause).await?;
         Ok(Changed::new(tx, realm, ()).telling(json!({})))
     })
     .await?;
     Ok(domain)
+}
+
+pub(super) async fn put_domain(tx: &mut RealmTx, realm: &Realm, domain: &Domain, cause: &Cause) -> Result<()> {
+    if realm.name.as_str() == MASTER {
+        return Err(Error::Conflict("the realm `master` is served on the platform's host alone".into()));
+    }
+    realms::add_domain(tx, domain, cause.at).await.map_err(|error| match error {
+        store::error::Error::Taken(_) => Error::Conflict("this domain belongs to a realm already".into()),
+        error => error.into(),
+    })
 }
 
 pub async fn remove_domain(store: &Store, name: &str, domain: &str, cause: &Cause) -> Result<()> {
@@ -202,6 +211,22 @@ pub(super) async fn change<T, F>(
 where
     F: Future<Output = Result<Changed<T>>>,
 {
+    enact(store, cause, name, action, false, body).await
+}
+
+/// [`change`], or only a rehearsal of it: then nothing is different afterwards, and the answer is the realm as it would
+/// be, at the epoch that it is at.
+pub(super) async fn enact<T, F>(
+    store: &Store,
+    cause: &Cause,
+    name: &str,
+    action: Action<'_>,
+    rehearsal: bool,
+    body: impl Fn(RealmTx, Realm) -> F,
+) -> Result<(Realm, T)>
+where
+    F: Future<Output = Result<Changed<T>>>,
+{
     let mut tries = 1;
     loop {
         let before = get(store, name).await?;
@@ -220,7 +245,12 @@ where
             if is_told || !new.is_empty() {
                 audit::append(&mut tx, cause, action, Some(&Value::Object(old)), Some(&Value::Object(new))).await?;
             }
-            tx.commit().await?;
+            if rehearsal {
+                tx.rollback().await?;
+                realm.epoch = before.epoch;
+            } else {
+                tx.commit().await?;
+            }
             Ok((realm, made))
         };
         match outcome.await {

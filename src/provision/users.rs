@@ -51,7 +51,7 @@ pub async fn create(store: &Store, scope: &Scope, incoming: Value) -> Result<Use
             return Err(named(tx, error, new).await);
         }
         if awaited {
-            members::join(tx, id, written.external_id.as_deref(), &origin).await?;
+            members::join(&mut tx, id, written.external_id.as_deref(), &origin, true).await?;
         }
         Ok(())
     })
@@ -201,7 +201,7 @@ pub(super) async fn write(
         Err(error) => return Err(error.into()),
     };
     if awaited {
-        members::join(tx, id, row.external_id.as_deref(), &origin).await?;
+        members::join(&mut tx, id, row.external_id.as_deref(), &origin, true).await?;
     }
     Ok(User {
         state: State::of(row.active, user.activated),

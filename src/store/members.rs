@@ -190,9 +190,18 @@ pub async fn admit_arrivals(tx: &mut RealmTx) -> Result<()> {
     tx.query("SELECT FROM realms WHERE id = $1 FOR SHARE", &[]).await.map(|_| ())
 }
 
-/// Lets a user who has arrived join the groups which wait for it, by id or `externalId`; and commits.
-pub async fn join(mut tx: RealmTx, user: UserId, external_id: Option<&str>, origin: &Origin<'_>) -> Result<()> {
-    tx.finish(JOIN, &[&user.0, &external_id, &origin.at, &origin.actor, &origin.request_id]).await.map(|_| ())
+/// Lets a user who has arrived join the groups which wait for it, by id or `externalId`; and commits, if that is the
+/// `last` statement.
+pub async fn join(
+    tx: &mut RealmTx,
+    user: UserId,
+    external_id: Option<&str>,
+    origin: &Origin<'_>,
+    last: bool,
+) -> Result<()> {
+    let params: [&(dyn ToSql + Sync); 5] = [&user.0, &external_id, &origin.at, &origin.actor, &origin.request_id];
+    let outcome = if last { tx.finish(JOIN, &params).await } else { tx.query(JOIN, &params).await };
+    outcome.map(|_| ())
 }
 
 /// Does what `delta` says to the members of a locked group, all of it or nothing; and commits, if it is the `last`

@@ -232,6 +232,12 @@ pub async fn add_domain(tx: &mut RealmTx, domain: &Domain, at: Timestamp) -> Res
     tx.query(sql, &[&domain.as_str(), &at]).await.map(|_| ())
 }
 
+/// Is it a domain of the realm?
+pub async fn has_domain(tx: &mut RealmTx, domain: &Domain) -> Result<bool> {
+    let sql = "SELECT FROM realm_domains WHERE realm_id = $1 AND domain = $2";
+    Ok(!tx.query(sql, &[&domain.as_str()]).await?.is_empty())
+}
+
 /// Was it a domain of the realm?
 pub async fn remove_domain(tx: &mut RealmTx, domain: &str) -> Result<bool> {
     let sql = "DELETE FROM realm_domains WHERE realm_id = $1 AND domain = $2 RETURNING true";

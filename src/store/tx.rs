@@ -91,10 +91,36 @@ impl RealmTx {
 
     /// Takes back what has not been committed. The next statement begins anew.
     pub async fn rollback(&mut self) -> Result<()> {
-        let Some(client) = self.client.as_ref().filter(|_| self.state == State::Open) else { return Ok(()) };
-        let undone = self.store.bounded(client.batch_execute("ROLLBACK")).await;
+        if self.client.is_none() || self.state != State::Open {
+            return Ok(());
+        }
         self.state = State::Ended;
-        match undone {
+        self.command("ROLLBACK").await
+    }
+
+    /// Marks a place to which [`RealmTx::back`] leads: a statement that fails behind it spoils nothing before it.
+    pub async fn mark(&mut self) -> Result<()> {
+        if self.state != State::Open {
+            self.query("SELECT FROM realms WHERE id = $1", &[]).await?;
+        }
+        self.command("SAVEPOINT mark").await
+    }
+
+    /// Keeps what was done since the mark.
+    pub async fn on(&mut self) -> Result<()> {
+        self.command("RELEASE mark").await
+    }
+
+    /// Takes back what was done since the mark.
+    pub async fn back(&mut self) -> Result<()> {
+        self.command("ROLLBACK TO mark; RELEASE mark").await
+    }
+
+    async fn command(&mut self, sql: &str) -> Result<()> {
+        let Some(client) = &self.client else {
+            return Err(Error::Unavailable("the transaction has lost its connection".into()));
+        };
+        match self.store.bounded(client.batch_execute(sql)).await {
             Ok(outcome) => Ok(outcome?),
             Err(away) => {
                 self.client.take().map(Object::take).map(drop).unwrap_or_default();

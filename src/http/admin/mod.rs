@@ -7,6 +7,7 @@ mod domains;
 mod groups;
 mod guard;
 mod identity;
+mod moving;
 mod operators;
 mod query;
 mod realms;
@@ -163,6 +164,13 @@ fn of_realms() -> Vec<Route> {
         route(Method::DELETE, "/admin/realms/{realm}/domains/{domain}", admin(ManageRealm, domains::remove))
             .says("Takes a custom domain from the realm")
             .empty(204),
+        route(Method::POST, "/admin/realms/{realm}/import", admin(ManageRealm, moving::import))
+            .large()
+            .says("Takes lines of JSON into the realm, at most 1000 at once; needs `manage-users` as well")
+            .query(&[("dryRun", "`true` to try it and change nothing")])
+            .answers::<moving::ImportReport>(200),
+        route(Method::GET, "/admin/realms/{realm}/export", admin(ManageRealm, moving::export))
+            .says("The realm as lines of JSON, the last of which is `end`; needs `view-users` as well"),
         route(Method::GET, "/admin/realms/{realm}/aliases", admin(ViewRealm, aliases::list))
             .says("The paths which lead to the realm's SCIM beside its own")
             .answers::<Vec<String>>(200),

@@ -127,6 +127,12 @@ pub fn admit(resource_type: &ResourceType, incoming: Value, admission: &Admissio
     Ok(Admitted { resource, members })
 }
 
+/// Admits members of a group by their ids alone.
+pub fn members(ids: Vec<String>, admission: &Admission) -> Result<Vec<Member>> {
+    let values = ids.into_iter().map(|id| serde_json::json!({ "value": id })).collect();
+    Ok(admission.members(Value::Array(values))?.unwrap_or_default())
+}
+
 /// The rules which hold for a resource as a whole, whichever way it came about: what is required is there, and the
 /// limits are kept. [`admit`] and PATCH end with it; whoever changes a resource after them asks again.
 ///
