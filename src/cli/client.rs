@@ -97,9 +97,9 @@ impl Client {
     }
 
     /// Sends lines of JSON.
-    pub async fn post_lines(&self, path: &str, lines: &str) -> Result<Value, Failure> {
+    pub async fn post_lines(&self, path: &str, lines: Bytes) -> Result<Value, Failure> {
         let request = self.request(Method::POST, path).header(header::CONTENT_TYPE, "application/jsonl");
-        answer_of(&exchange(&self.outbound, &self.server, request, lines.to_owned()).await?)
+        answer_of(&exchange(&self.outbound, &self.server, request, lines).await?)
     }
 
     /// An answer of any length, as it comes.
@@ -222,9 +222,9 @@ async fn exchange(
     outbound: &Outbound,
     server: &Server,
     request: http::request::Builder,
-    body: String,
+    body: impl Into<Bytes>,
 ) -> Result<Response<Bytes>, Failure> {
-    let request = request.body(Full::from(body)).map_err(|e| Failure::new(Exit::Usage, e))?;
+    let request = request.body(Full::new(body.into())).map_err(|e| Failure::new(Exit::Usage, e))?;
     outbound.send(request).await.map_err(|e| unreachable(server, &e))
 }
 

@@ -4,13 +4,14 @@
 //! beside the file, and nothing that could disagree with the realm.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs::File,
     io::{self, BufRead, BufReader, BufWriter, Read as _, Write as _},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Deserialize;
@@ -27,8 +28,8 @@ use crate::model::realm::RealmName;
 
 /// Lines of a batch, at most; the server takes no more.
 const MOST_LINES: usize = 1_000;
-/// Bytes of a batch, at most, unless it is one line.
-const MOST_BYTES: usize = 4 << 20;
+/// Bytes of a batch, at most, unless it is one line: some ten thousand members are as much work as a request has time for.
+const MOST_BYTES: usize = 1 << 20;
 /// Bytes of a line, at most; with what a dry run adds, the server takes no more.
 const MOST_IN_LINE: u64 = 8 << 20;
 /// How often a batch is sent which the server could not take at the moment.
@@ -116,8 +117,15 @@ struct Running<'a> {
     counts: HashMap<String, usize>,
     /// The first of them: number of the line, and why.
     refused: Vec<(usize, String)>,
-    /// In a dry run: users and groups of the lines before. Is it a group?
-    known: HashMap<Uuid, bool>,
+    /// In a dry run: what the lines before would have brought.
+    known: Known,
+}
+
+#[derive(Default)]
+struct Known {
+    users: HashSet<Uuid>,
+    groups: HashSet<Uuid>,
+    roles: HashSet<String>,
 }
 
 impl<'a> Running<'a> {
@@ -137,16 +145,16 @@ impl<'a> Running<'a> {
             report,
             counts: HashMap::new(),
             refused: Vec::new(),
-            known: HashMap::new(),
+            known: Known::default(),
         })
     }
 
     async fn send(&mut self, batch: &Batch) -> Result<(), Failure> {
-        let assumed = if self.import.dry_run { self.assumed(batch) } else { None };
+        let assumed = if self.import.dry_run { self.known.assumed(batch) } else { None };
         let added = usize::from(assumed.is_some());
-        let text =
-            assumed.into_iter().flat_map(|line| format!("{line}\n").into_bytes()).chain(batch.text.iter().copied());
-        let answer = self.sent(&String::from_utf8_lossy(&text.collect::<Vec<_>>())).await?;
+        let mut text = assumed.map_or_else(Vec::new, |line| format!("{line}\n").into_bytes());
+        text.extend_from_slice(&batch.text);
+        let answer = self.sent(text.into()).await?;
         for line in answer.lines {
             let Some(number) = line.line.checked_sub(1 + added).and_then(|at| batch.numbers.get(at)) else { continue };
             self.note(*number, line)?;
@@ -158,7 +166,7 @@ impl<'a> Running<'a> {
     }
 
     /// Sends a batch until the server has taken it: it is the same afterwards, however often it came.
-    async fn sent(&mut self, text: &str) -> Result<Answer, Failure> {
+    async fn sent(&mut self, text: Bytes) -> Result<Answer, Failure> {
         let mut tries = 0;
         loop {
             tries += 1;
@@ -166,7 +174,7 @@ impl<'a> Running<'a> {
                 self.client = self.import.server.clone().sign_in().await?;
                 self.signed_in = Instant::now();
             }
-            match self.client.post_lines(&self.import.path(), text).await {
+            match self.client.post_lines(&self.import.path(), text.clone()).await {
                 Ok(answer) => return decode(answer),
                 Err(failure) if failure.exit == Exit::Unavailable && tries < TRIES => {
                     tokio::time::sleep(Duration::from_secs(1 << tries.min(4))).await;
@@ -181,15 +189,8 @@ impl<'a> Running<'a> {
 
     fn note(&mut self, number: usize, line: Line) -> Result<(), Failure> {
         let Line { kind, id, outcome, reason, .. } = line;
-        if self.import.dry_run
-            && outcome != "refused"
-            && let Ok(id) = Uuid::try_parse(&id)
-        {
-            match kind.as_str() {
-                "user" => drop(self.known.insert(id, false)),
-                "group" => drop(self.known.insert(id, true)),
-                _ => {}
-            }
+        if self.import.dry_run && outcome != "refused" {
+            self.known.add(&kind, &id);
         }
         if let Some(report) = &mut self.report {
             let told = json!({ "line": number, "type": kind, "id": id, "outcome": outcome, "reason": reason });
@@ -200,24 +201,6 @@ impl<'a> Running<'a> {
         }
         *self.counts.entry(outcome).or_default() += 1;
         Ok(())
-    }
-
-    /// Whom the batch refers to and a former batch would have brought.
-    fn assumed(&self, batch: &Batch) -> Option<Value> {
-        let (mut users, mut groups) = (Vec::new(), Vec::new());
-        for line in batch.text.split(|byte| *byte == b'\n') {
-            let Ok(line) = serde_json::from_slice::<Value>(line) else { continue };
-            let members = line["members"].as_array().map_or(&[][..], Vec::as_slice);
-            for id in members.iter().chain([&line["group"]]).filter_map(|id| Uuid::try_parse(id.as_str()?).ok()) {
-                match self.known.get(&id) {
-                    Some(false) => users.push(id),
-                    Some(true) => groups.push(id),
-                    None => {}
-                }
-            }
-        }
-        let any = !users.is_empty() || !groups.is_empty();
-        any.then(|| json!({ "type": "assumed", "users": users, "groups": groups }))
     }
 
     fn finish(mut self) -> Result<(Report, usize), Failure> {
@@ -243,6 +226,36 @@ impl<'a> Running<'a> {
             "refused": self.refused.iter().map(|(line, reason)| json!({ "line": line, "reason": reason })).collect::<Vec<_>>(),
         });
         Ok((Report { json, text }, count("refused")))
+    }
+}
+
+impl Known {
+    fn add(&mut self, kind: &str, id: &str) {
+        match (kind, Uuid::try_parse(id)) {
+            ("user", Ok(id)) => drop(self.users.insert(id)),
+            ("group", Ok(id)) => drop(self.groups.insert(id)),
+            ("role", _) => drop(self.roles.insert(id.to_owned())),
+            _ => {}
+        }
+    }
+
+    /// What the batch refers to and a former batch would have brought, as a line for the server.
+    fn assumed(&self, batch: &Batch) -> Option<Value> {
+        let mut found = Self::default();
+        for line in batch.text.split(|byte| *byte == b'\n') {
+            let Ok(line) = serde_json::from_slice::<Value>(line) else { continue };
+            let list = |name: &str| line[name].as_array().map_or(&[][..], Vec::as_slice);
+            for id in list("members").iter().chain([&line["group"]]).filter_map(Value::as_str) {
+                let Ok(id) = Uuid::try_parse(id) else { continue };
+                found.users.extend(self.users.get(&id));
+                found.groups.extend(self.groups.get(&id));
+            }
+            let roles = list("roles").iter().filter_map(|role| self.roles.get(role.as_str()?));
+            found.roles.extend(roles.cloned());
+        }
+        let Self { users, groups, roles } = found;
+        let any = !users.is_empty() || !groups.is_empty() || !roles.is_empty();
+        any.then(|| json!({ "type": "assumed", "users": users, "groups": groups, "roles": roles }))
     }
 }
 

@@ -119,11 +119,13 @@ async fn status(client: &Client, realm: &RealmName) -> Result<Report, Failure> {
         ("enabled", &status["enabled"]),
         ("base URL", &status["base_url"]),
     ]);
-    let mut tokens = Table::new(["TOKEN", "ID", "CREATED", "EXPIRES", "LAST USED"]);
+    let mut tokens = Table::new(["TOKEN", "FORMAT", "LABEL", "ID", "CREATED", "EXPIRES", "LAST USED"]);
     let rows = status["tokens"].as_array().map_or(&[][..], Vec::as_slice);
     for token in rows {
         let begin = Value::from(format!("{}…", token["prefix"].as_str().unwrap_or_default()));
-        tokens.row([&begin, &token["id"], &token["created_at"], &token["expires_at"], &token["last_used_at"]]);
+        let facts = ["format", "label", "id", "created_at", "expires_at", "last_used_at"].map(|name| &token[name]);
+        let [format, label, id, created, expires, used] = facts;
+        tokens.row([&begin, format, label, id, created, expires, used]);
     }
     let mut text = if rows.is_empty() { facts.to_string() } else { format!("{facts}\n{tokens}") };
     for warning in status["warnings"].as_array().map_or(&[][..], Vec::as_slice) {

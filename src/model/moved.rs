@@ -54,10 +54,11 @@ pub enum Line {
         group: String,
         members: Vec<String>,
     },
-    /// In a dry run: users and groups that are there by then, since they stand further up in the file.
+    /// In a dry run: users, groups and roles that are there by then, since they stand further up in the file.
     Assumed {
         users: Vec<Uuid>,
         groups: Vec<Uuid>,
+        roles: Vec<String>,
     },
     /// The end of an export, with what stands before it; one without this line is cut off.
     End(Held),

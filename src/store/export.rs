@@ -35,9 +35,9 @@ const GROUPS: &str = "
              WHERE m.realm_id = $1 AND m.group_id = g.id) AS roles
       FROM groups g
       LEFT JOIN LATERAL (
-          SELECT array_agg(member_id) AS members, count(*) <= $4 AND NOT bool_or(is_nested) AS is_simple
+          SELECT array_agg(member_id) AS members, count(*) <= $4::bigint AND NOT bool_or(is_nested) AS is_simple
             FROM (SELECT member_id, nested_id IS NOT NULL AS is_nested FROM group_members
-                   WHERE realm_id = $1 AND group_id = g.id ORDER BY member_id LIMIT $4 + 1) some) m ON true
+                   WHERE realm_id = $1 AND group_id = g.id ORDER BY member_id LIMIT $4::bigint + 1) first) m ON true
      WHERE g.realm_id = $1 AND g.id > $2 AND g.managed ORDER BY g.id LIMIT $3";
 
 /// A user or a group.

@@ -31,13 +31,13 @@ const LOCK: &str = "
     SELECT id, version, created_at, updated_at, active, activated_at, attributes, managed, NULL::jsonb AS groups
       FROM users WHERE realm_id = $1 AND id = ANY ($2) ORDER BY id FOR UPDATE";
 
-/// As `users::INSERT`, for many. Who was deleted here once comes back with the versions going on.
+/// As `users::INSERT`, for many: of two with one name the first gets it. Who was deleted here once comes back with the versions going on.
 const INSERT: &str = "
     WITH incoming AS (
         SELECT * FROM unnest($2::uuid[], $3::timestamptz[], $4::boolean[], $5::boolean[], $6::text[], $7::text[],
-                             $8::text[], $9::text[], $10::jsonb[], $11::jsonb[])
+                             $8::text[], $9::text[], $10::jsonb[], $11::jsonb[]) WITH ORDINALITY
             AS t (id, created_at, active, activated, user_name_key, external_id, display_name_key, display_name,
-                  attributes, comparable)),
+                  attributes, comparable, place)),
     created AS (
         INSERT INTO users (realm_id, id, version, created_at, updated_at, active, activated_at, user_name_key,
                            external_id, display_name_key, display_name, attributes, comparable)
@@ -46,6 +46,7 @@ const INSERT: &str = "
                i.display_name, i.attributes, i.comparable
           FROM incoming i
           LEFT JOIN tombstones t ON t.realm_id = $1 AND t.resource_type = 'User' AND t.id = i.id
+         ORDER BY i.place
         ON CONFLICT DO NOTHING
         RETURNING id, version, attributes),
     raised AS (
@@ -151,17 +152,21 @@ pub async fn insert_group(
     tx.query(INSERT_GROUP, &params).await.map(|_| ())
 }
 
-/// For a dry run: users and groups of no name in the places of those who will be there.
-pub async fn assume(tx: &mut RealmTx, users: &[Uuid], groups: &[Uuid], at: Timestamp) -> Result<()> {
+/// For a dry run: users and groups of no name in the places of those who will be there, and roles.
+pub async fn assume(tx: &mut RealmTx, users: &[Uuid], groups: &[Uuid], roles: &[String], at: Timestamp) -> Result<()> {
     let sql = "
         WITH assumed AS (
             INSERT INTO groups (realm_id, id, version, created_at, updated_at, display_name_key, attributes)
             SELECT $1, id, 1, $4, $4, $5, '{}' FROM unnest($3::uuid[]) AS id
+            ON CONFLICT DO NOTHING),
+        carried AS (
+            INSERT INTO roles (realm_id, id, name, created_at)
+            SELECT $1, gen_random_uuid(), name, $4 FROM unnest($6::text[]) AS name
             ON CONFLICT DO NOTHING)
         INSERT INTO users (realm_id, id, version, created_at, updated_at, active, user_name_key, attributes)
         SELECT $1, id, 1, $4, $4, true, $5 || id, '{}' FROM unnest($2::uuid[]) AS id
         ON CONFLICT DO NOTHING";
-    tx.query(sql, &[&users, &groups, &at, &NOBODY]).await.map(|_| ())
+    tx.query(sql, &[&users, &groups, &at, &NOBODY, &roles]).await.map(|_| ())
 }
 
 fn column<'a, T>(users: &[&'a Arrival], value: impl Fn(&'a Arrival) -> T) -> Vec<T> {

@@ -13,11 +13,9 @@ fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/idp-traffic")
 }
 
-#[tokio::test]
-async fn every_step_of_every_recorded_scenario_passes() {
-    let realm = World::realm().await;
-    let base_url = format!("http://{}{}", World::shared().address(), realm.path(""));
-    let (fixtures, python, token) = (fixtures(), python("httpx"), realm.token.clone());
+/// Replays all scenarios against a SCIM base URL, with that token.
+pub async fn every_scenario_passes(base_url: String, token: String) {
+    let (fixtures, python) = (fixtures(), python("httpx"));
     let scenarios = fs::read_dir(&fixtures)
         .expect("the fixtures are part of the source")
         .flatten()
@@ -37,4 +35,11 @@ async fn every_step_of_every_recorded_scenario_passes() {
     assert!(output.status.success(), "{problems}");
     assert!(report.contains(&format!("scenarios: {scenarios} of {scenarios} without a failure")), "{problems}");
     assert!(report.trim_end().ends_with("SKIPPED 0"), "a step was skipped:\n{problems}");
+}
+
+#[tokio::test]
+async fn every_step_of_every_recorded_scenario_passes() {
+    let realm = World::realm().await;
+    let base_url = format!("http://{}{}", World::shared().address(), realm.path(""));
+    every_scenario_passes(base_url, realm.token.clone()).await;
 }

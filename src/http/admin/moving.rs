@@ -7,7 +7,7 @@ use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use schemars::JsonSchema;
 use serde::Serialize;
-use tracing::{Instrument, Span, info};
+use tracing::{Instrument, Span, warn};
 
 use crate::{
     http::{
@@ -61,7 +61,7 @@ pub async fn export(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
     let span = Span::current();
     let parts = stream::try_unfold(export, move |mut export| {
         let step = async move {
-            let part = export.next().await.inspect_err(|error| info!(%error, "an export was broken off"))?;
+            let part = export.next().await.inspect_err(|error| warn!(?error, "an export was broken off"))?;
             Ok::<_, BoxError>(part.map(|text| (Frame::data(Bytes::from(text)), export)))
         };
         step.instrument(span.clone())

@@ -41,15 +41,15 @@ use crate::{
 struct Item<'a> {
     number: usize,
     line: &'a Line,
-    work: Result<Work, String>,
+    work: Result<Work<'a>, String>,
 }
 
-enum Work {
+enum Work<'a> {
     Role { name: RoleName, description: Option<String> },
     User(NewUser),
     Group(NewGroup),
     Members { group: Uuid, delta: MembersDelta },
-    Assumed { users: Vec<Uuid>, groups: Vec<Uuid> },
+    Assumed(&'a [Uuid], &'a [Uuid], &'a [String]),
     Nothing,
 }
 
@@ -258,7 +258,7 @@ async fn update_user(tx: &mut RealmTx, scope: &Scope, new: &NewUser, known: &Use
     Ok(true)
 }
 
-async fn take_one(tx: &mut RealmTx, scope: &Scope, work: &Work, roles: &mut Roles) -> Result<Outcome> {
+async fn take_one(tx: &mut RealmTx, scope: &Scope, work: &Work<'_>, roles: &mut Roles) -> Result<Outcome> {
     let origin = Origin::of(scope);
     match work {
         Work::Role { name, description } => {
@@ -287,8 +287,8 @@ async fn take_one(tx: &mut RealmTx, scope: &Scope, work: &Work, roles: &mut Role
             }
             Ok(if move_members(tx, scope, id, delta).await? { Outcome::Updated } else { Outcome::Unchanged })
         }
-        Work::Assumed { users, groups } => {
-            import::assume(tx, users, groups, scope.at).await?;
+        Work::Assumed(users, groups, roles) => {
+            import::assume(tx, users, groups, roles, scope.at).await?;
             Ok(Outcome::Unchanged)
         }
         // They come in runs.
@@ -403,7 +403,7 @@ fn understood<'a>(scope: &Scope, number: usize, line: &'a Line) -> Item<'a> {
         Line::User(user) => new_user(scope, user).map(Work::User),
         Line::Group(group) => new_group(scope, group).map(Work::Group),
         Line::Members { group, members } => new_members(scope, group, members),
-        Line::Assumed { users, groups } => Ok(Work::Assumed { users: users.clone(), groups: groups.clone() }),
+        Line::Assumed { users, groups, roles } => Ok(Work::Assumed(users, groups, roles)),
         Line::Schema { .. }
         | Line::Policy { .. }
         | Line::Domain { .. }
@@ -446,7 +446,7 @@ fn new_group(scope: &Scope, line: &GroupLine) -> Result<NewGroup, String> {
     Ok(NewGroup { id, resource: admitted.resource, created_at, members, roles: line.roles.clone() })
 }
 
-fn new_members(scope: &Scope, group: &str, ids: &[String]) -> Result<Work, String> {
+fn new_members(scope: &Scope, group: &str, ids: &[String]) -> Result<Work<'static>, String> {
     let group = own_id(group)?;
     let members = resource::members(ids.to_vec(), &admission(&scope.realm.policy)).map_err(|e| e.detail)?;
     let mut delta = MembersDelta::default();
@@ -470,7 +470,7 @@ fn own_id(text: &str) -> Result<Uuid, String> {
 fn past(scope: &Scope, created: Option<jiff::Timestamp>) -> Result<jiff::Timestamp, String> {
     match created {
         Some(created) if created > scope.at => Err("`created` lies in the future".to_owned()),
-        Some(created) => Ok(created.round(jiff::Unit::Millisecond).unwrap_or(created)),
+        Some(created) => Ok(created),
         None => Ok(scope.at),
     }
 }
