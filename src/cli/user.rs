@@ -60,6 +60,16 @@ enum State {
     Disabled,
 }
 
+impl State {
+    const fn as_str(self) -> &'static str {
+        match self {
+            State::Shadow => "shadow",
+            State::Active => "active",
+            State::Disabled => "disabled",
+        }
+    }
+}
+
 pub async fn run(verb: Verb, client: &Client) -> Result<Report, Failure> {
     match verb {
         Verb::List(list) => listed(client, &list).await,
@@ -70,13 +80,9 @@ pub async fn run(verb: Verb, client: &Client) -> Result<Report, Failure> {
 }
 
 async fn listed(client: &Client, List { realm, search, state, max }: &List) -> Result<Report, Failure> {
-    let mut wanted = String::new();
-    if let Some(search) = search {
-        wanted.push_str(&format!("&search={}", segment(search)));
-    }
-    if let Some(state) = state {
-        wanted.push_str(&format!("&state={}", format!("{state:?}").to_ascii_lowercase()));
-    }
+    let search = search.as_deref().map(|text| format!("&search={}", segment(text)));
+    let state = state.map(|state| format!("&state={}", state.as_str()));
+    let wanted: String = [search, state].into_iter().flatten().collect();
     let mut users: Vec<Value> = Vec::new();
     while users.len() < *max {
         let size = PAGE.min(max - users.len());

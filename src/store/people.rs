@@ -155,7 +155,7 @@ pub async fn users(mut tx: RealmTx, search: &UserSearch, stretch: Stretch) -> Re
         wanted.sql()
     );
     let rows = tx.finish_within(Statement::Once(&sql, &wanted.params(&stretch)), ROOM).await?;
-    whole(rows, user_from)
+    whole(&rows, user_from)
 }
 
 /// How many users the search fits.
@@ -193,7 +193,7 @@ pub async fn groups(mut tx: RealmTx, named: Named<'_>, stretch: Stretch) -> Resu
         Named::Exactly(name) => (GROUPS_NAMED, Some(name)),
     };
     let params: [&(dyn ToSql + Sync); 3] = [&name, &stretch.first, &stretch.max];
-    whole(tx.finish_within(Statement::Kept(sql, &params), ROOM).await?, document_from)
+    whole(&tx.finish_within(Statement::Kept(sql, &params), ROOM).await?, document_from)
 }
 
 pub async fn count_groups(mut tx: RealmTx, named: Named<'_>) -> Result<i64> {
@@ -208,19 +208,19 @@ pub async fn count_groups(mut tx: RealmTx, named: Named<'_>) -> Result<i64> {
 /// The users in the group itself, in the order of their ids.
 pub async fn members(mut tx: RealmTx, group: GroupId, stretch: Stretch) -> Result<Option<Vec<User>>> {
     let params: [&(dyn ToSql + Sync); 3] = [&group.0, &stretch.first, &stretch.max];
-    whole(tx.finish_within(Statement::Kept(MEMBERS, &params), ROOM).await?, user_from)
+    whole(&tx.finish_within(Statement::Kept(MEMBERS, &params), ROOM).await?, user_from)
 }
 
 /// The users to whom the role is mapped, in the order of their ids.
 pub async fn users_of_role(mut tx: RealmTx, role: Uuid, stretch: Stretch) -> Result<Option<Vec<User>>> {
     let params: [&(dyn ToSql + Sync); 3] = [&role, &stretch.first, &stretch.max];
-    whole(tx.finish_within(Statement::Kept(USERS_OF_ROLE, &params), ROOM).await?, user_from)
+    whole(&tx.finish_within(Statement::Kept(USERS_OF_ROLE, &params), ROOM).await?, user_from)
 }
 
 /// The groups to which the role is mapped, by name.
 pub async fn groups_of_role(mut tx: RealmTx, role: Uuid, stretch: Stretch) -> Result<Option<Vec<Document>>> {
     let params: [&(dyn ToSql + Sync); 3] = [&role, &stretch.first, &stretch.max];
-    whole(tx.finish_within(Statement::Kept(GROUPS_OF_ROLE, &params), ROOM).await?, document_from)
+    whole(&tx.finish_within(Statement::Kept(GROUPS_OF_ROLE, &params), ROOM).await?, document_from)
 }
 
 /// The groups which hold the user directly, by name; `part` is a part of it, folded.
@@ -231,7 +231,7 @@ pub async fn groups_of_user(
     stretch: Stretch,
 ) -> Result<Option<Vec<Document>>> {
     let params: [&(dyn ToSql + Sync); 4] = [&user.0, &stretch.first, &stretch.max, &part];
-    whole(tx.finish_within(Statement::Kept(GROUPS_OF_USER, &params), ROOM).await?, document_from)
+    whole(&tx.finish_within(Statement::Kept(GROUPS_OF_USER, &params), ROOM).await?, document_from)
 }
 
 /// Puts a user into a locked group. Was it not there before?
@@ -268,7 +268,7 @@ pub async fn is_there(tx: &mut RealmTx, holder: Holder) -> Result<bool> {
     Ok(!tx.query(sql, &[&holder.id()]).await?.is_empty())
 }
 
-fn whole<T>(rows: Rows, from: impl Fn(&Row) -> Result<T>) -> Result<Option<Vec<T>>> {
+fn whole<T>(rows: &Rows, from: impl Fn(&Row) -> Result<T>) -> Result<Option<Vec<T>>> {
     if rows.cut { Ok(None) } else { rows.rows.iter().map(from).collect::<Result<_>>().map(Some) }
 }
 

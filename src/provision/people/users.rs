@@ -143,7 +143,7 @@ fn own(user: Option<User>) -> Result<User> {
 }
 
 fn check(scope: &Scope, user: &Resource) -> Result<()> {
-    if user.user_name().is_none_or(|name| name.is_empty()) {
+    if user.user_name().is_none_or(str::is_empty) {
         return Err(Error::Invalid("User name is missing".into()));
     }
     Ok(resource::finish(&scope.realm.types.user, user)?)
