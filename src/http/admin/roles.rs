@@ -289,7 +289,8 @@ fn holder(call: &Permitted<Admin>) -> Result<Holder> {
     })
 }
 
-fn named(call: &Permitted<Admin>) -> Result<Vec<Named>> {
+/// The roles which the body names.
+pub(super) fn named(call: &Permitted<Admin>) -> Result<Vec<Named>> {
     let named: Vec<RoleNamed> =
         serde_json::from_value(call.json_value()?).map_err(|error| Failure::Invalid(error.to_string()))?;
     Ok(named.into_iter().map(|RoleNamed { id, name }| Named { id, name }).collect())

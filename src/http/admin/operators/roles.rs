@@ -11,10 +11,7 @@ use super::changed;
 use crate::{
     http::{
         Edge,
-        admin::{
-            realms::body,
-            roles::{RoleNamed, RoleRepresentation},
-        },
+        admin::roles::{RoleNamed, RoleRepresentation, named},
         exchange::{Permitted, Reply, json},
         failure::Result,
         route::{Route, admin, route},
@@ -29,6 +26,7 @@ use crate::{
         Error,
         operators::{self, Roles},
         realms,
+        roles::Named,
     },
 };
 
@@ -212,21 +210,21 @@ pub(super) fn unknown_role() -> Error {
 
 async fn roles_of_master(edge: &Edge, call: &Permitted<Admin>) -> Result<Roles> {
     let master = realms::get(&edge.store, MASTER).await?;
-    let named: Vec<RoleNamed> = body(call)?;
-    let roles = named.iter().map(|named| chosen(named, master.id, MasterRole::ALL, MasterRole::as_str));
+    let roles = named(call)?;
+    let roles = roles.iter().map(|named| chosen(named, master.id, MasterRole::ALL, MasterRole::as_str));
     Ok(Roles::OfMaster(roles.collect::<Result<_>>()?))
 }
 
 async fn rights_in_realm(edge: &Edge, call: &Permitted<Admin>) -> Result<Roles> {
     let realm = realm_of_client(edge, call.param("client")).await?;
-    let named: Vec<RoleNamed> = body(call)?;
-    let rights = named.iter().map(|named| chosen(named, realm.id, Right::ALL, Right::as_str));
+    let rights = named(call)?;
+    let rights = rights.iter().map(|named| chosen(named, realm.id, Right::ALL, Right::as_str));
     Ok(Roles::InRealm(realm.id, rights.collect::<Result<_>>()?))
 }
 
 /// The one of `all` which is meant, by its name or else by its id.
 fn chosen<T: Copy, const N: usize>(
-    named: &RoleNamed,
+    named: &Named,
     realm: RealmId,
     all: [T; N],
     name: fn(T) -> &'static str,
