@@ -279,10 +279,15 @@ impl Realm {
             .superuser()
             .await
             .execute(
-                "INSERT INTO users (realm_id, id, version, created_at, updated_at, active, user_name_key, attributes)
-                 SELECT r.id, t.id, 1, now(), now(), true, 'user-' || t.n - 1,
-                        jsonb_build_object('schemas', jsonb_build_array($3::text), 'userName', 'user-' || t.n - 1, 'active', true)
-                   FROM realms r, unnest($2::uuid[]) WITH ORDINALITY AS t (id, n) WHERE r.name = $1",
+                "WITH made AS (
+                     INSERT INTO users (realm_id, id, version, created_at, updated_at, active, user_name_key, attributes)
+                     SELECT r.id, t.id, 1, now(), now(), true, 'user-' || t.n - 1,
+                            jsonb_build_object('schemas', jsonb_build_array($3::text), 'userName', 'user-' || t.n - 1, 'active', true)
+                       FROM realms r, unnest($2::uuid[]) WITH ORDINALITY AS t (id, n) WHERE r.name = $1
+                     RETURNING realm_id, id)
+                 INSERT INTO user_roles (realm_id, user_id, role_id, created_at)
+                 SELECT m.realm_id, m.id, r.id, now()
+                   FROM made m JOIN roles r ON r.realm_id = m.realm_id AND r.name = 'scim-managed'",
                 &[&self.name, &ids, &USER],
             )
             .await;
