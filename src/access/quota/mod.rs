@@ -204,6 +204,7 @@ impl Tally {
     fn take_leased(&mut self, limit: RateLimit, now: Duration) -> Option<Result<Standing, Spent>> {
         let wait = self.own.wait(limit, now).max(self.spent_until.checked_sub(now).filter(|wait| !wait.is_zero()));
         if let Some(wait) = wait {
+            let wait = wait.max(self.all.wait(limit, now).unwrap_or_default());
             return Some(Err(Spent { limit, wait, standing: Standing { remaining: 0, ..self.standing(limit, now) } }));
         }
         if self.lease.left(now) == 0 {
@@ -330,6 +331,10 @@ mod tests {
         let spent = tally.take_leased(limit, ms(20)).expect("it is known").expect_err("nothing is left");
         assert_eq!((spent.wait, spent.standing.remaining, spent.retry_after()), (ms(50), 0, 1));
         assert!(tally.take_leased(limit, ms(70)).is_none());
+        tally.hear(Answer { granted: 0, wait: ms(5_000), whole_in: ms(5_200) }, ms(70));
+        let spent = tally.take_leased(limit, ms(70)).expect("it is known").expect_err("far in debt");
+        assert_eq!(spent.wait, ms(5_000), "the client is told the whole of it");
+        assert!(tally.take_leased(limit, ms(1_070)).is_none(), "yet Redis is asked again: the limit may be another one");
     }
 
     #[test]
