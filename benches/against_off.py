@@ -1,7 +1,8 @@
 """What parts of the gateway cost, each switched on against off, and what a noisy realm costs a quiet one.
 
 Started by `benches/run --parts`. Two gateways, one with the part and one without, answer in turn, ABAB, so that
-whatever else the machine does disturbs both: of all pairs the middle of the ratios is told.
+whatever else the machine does disturbs both: of all pairs the middle of the ratios is told. The processor time of
+gateway and PostgreSQL for each answer is the figure which stays still on a busy machine.
 """
 
 import argparse
@@ -15,7 +16,7 @@ import tempfile
 import threading
 import time
 
-from against_pgbench import Gateway, user
+from against_pgbench import Database, Gateway, processor_time, user
 
 PAIRS = 8
 CONNECTIONS = 16
@@ -62,12 +63,17 @@ class Side:
         folder.mkdir()
         folder.chmod(0o755)
         self.gateway = Gateway(binary, folder, settings)
+        self.database = Database(folder)
         try:
             self.gateway.found_realm()
             self.url = f"{self.gateway.url}{self.gateway.base}/Users/{self.gateway.scim('POST', '/Users', user('ada'))['id']}"
         except BaseException:
             self.gateway.stop()
             raise
+
+    def spent(self):
+        """Microseconds of processor time."""
+        return processor_time(self.gateway.process.pid) + self.database.processor_time()
 
 
 def oha(program, gateway, url, seconds, *options):
@@ -80,15 +86,17 @@ def oha(program, gateway, url, seconds, *options):
 
 
 def rate(options, side):
+    """Answers per second, and microseconds of processor time for each."""
+    before = side.spent()
     told = oha(options.oha, side.gateway, side.url, options.seconds / PAIRS, "-c", str(CONNECTIONS), "-w")
     statuses = told["statusCodeDistribution"]
     if set(statuses) != {"200"}:
         sys.exit(f"the gateway answered {statuses}, {told['errorDistribution']}")
-    return statuses["200"] / told["summary"]["total"]
+    return statuses["200"] / told["summary"]["total"], (side.spent() - before) / statuses["200"]
 
 
 def on_against_off(options, folder, name, settings):
-    """Rates on and off, and the middle of their ratios."""
+    """The middle of rates on and off, of their ratios, of processor times on and off."""
     sides = []
     try:
         for switched, more in zip(["on", "off"], settings):
@@ -99,8 +107,10 @@ def on_against_off(options, folder, name, settings):
     finally:
         for side in sides:
             side.gateway.stop()
-    on, off = (statistics.median(column) for column in zip(*pairs))
-    return on, off, statistics.median(on / off for on, off in pairs)
+    middle = statistics.median
+    rates = [middle(on[0] for on, _ in pairs), middle(off[0] for _, off in pairs)]
+    times = [middle(on[1] for on, _ in pairs), middle(off[1] for _, off in pairs)]
+    return *rates, middle(on[0] / off[0] for on, off in pairs), *times
 
 
 def quiet_beside_noisy(options, folder):
@@ -167,11 +177,12 @@ def main():
         names = {"limit": "rate limit and Redis", "log": "request log"}
         for name, settings in parts(redis.url).items():
             if name in options.only:
-                on, off, ratio = on_against_off(options, folder, name, settings)
+                on, off, ratio, time_on, time_off = on_against_off(options, folder, name, settings)
                 held &= ratio >= AT_LEAST
                 verdict = "ok" if ratio >= AT_LEAST else f"< {AT_LEAST:.0%}"
                 print(f"{names[name]:24} GET by id, {CONNECTIONS} connections: {on:7.0f} on, {off:7.0f} off per s,"
-                      f" ratio {ratio:.1%} {verdict}", flush=True)
+                      f" ratio {ratio:.1%} {verdict}; processor time of an answer {time_on:.0f} on, {time_off:.0f} µs off",
+                      flush=True)
         if "fairness" in options.only:
             alone, beside, left = quiet_beside_noisy(options, folder / "fairness")
             held &= beside <= AT_MOST * alone

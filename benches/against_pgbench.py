@@ -72,8 +72,8 @@ class Gateway:
         form |= {"username": SETTINGS["REALMGATE_BOOTSTRAP_ADMIN_USERNAME"]}
         form |= {"password": SETTINGS["REALMGATE_BOOTSTRAP_ADMIN_PASSWORD"]}
         kind = {"Content-Type": "application/x-www-form-urlencoded"}
-        path = "/realms/master/protocol/openid-connect/token"
-        admin = self.ask("POST", path, urllib.parse.urlencode(form), kind)["access_token"]
+        token = "/realms/master/protocol/openid-connect/token"
+        admin = self.ask("POST", token, urllib.parse.urlencode(form), kind)["access_token"]
         headers = {"Authorization": f"Bearer {admin}", "Content-Type": "application/json"}
         return self.ask(method, path, json.dumps(body), headers)
 

@@ -223,6 +223,7 @@ async fn with_redis_killed_or_frozen_everybody_is_served_and_what_is_taken_away_
         pair.say_of_redis("DOWN").await;
         let token = rotate(&realm).await;
         takes_hold_at_once(&pair, harm, &realm.bearer(&token), async || drop(rotate(&realm).await)).await;
+        nothing_is_known_for_long(&pair, &realm.bearer(&rotate(&realm).await), &realm.name).await;
 
         tokio::task::block_in_place(|| end(&mut pair.redis));
         pair.say_of_redis("UP").await;
@@ -234,6 +235,22 @@ async fn with_redis_killed_or_frozen_everybody_is_served_and_what_is_taken_away_
         let token = rotate(&realm).await;
         takes_hold_at_once(&pair, "it hears again", &realm.bearer(&token), async || drop(rotate(&realm).await)).await;
         customers.were_all_served().await;
+    }
+}
+
+/// What nobody tells the nodes, as behind a pooler which swallows what Postgres says, they find out by themselves.
+async fn nothing_is_known_for_long(pair: &Pair, caller: &Caller, realm: &str) {
+    let sql = pair.here.superuser().await;
+    for (enabled, status) in [(false, 401), (true, 200)] {
+        let silently = "UPDATE realms SET enabled = $2 WHERE name = $1";
+        assert_eq!(sql.execute(silently, &[&realm, &enabled]).await.expect("the realm is there"), 1);
+        let since = Instant::now();
+        for caller in pair.at_both(caller) {
+            // With Redis they would rely on what they know for half a minute.
+            while caller.get("/Users?count=0").await.status != status {
+                assert!(since.elapsed() < Duration::from_secs(10), "still not {status}");
+            }
+        }
     }
 }
 

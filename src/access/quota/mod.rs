@@ -2,9 +2,9 @@
 //!
 //! Each node counts what it lets in, so no realm gets more than its limit from a node, whatever Redis says. Where there
 //! is Redis, a request also needs a place out of a lease: a few requests which this node has taken from the common
-//! budget in advance. It is as large as what the node lets in within [`LEASE_FOR`], so a busy realm asks Redis ten times
-//! a second, not for each request. Who finds the lease used up asks for all who wait, and no longer than Redis' deadline:
-//! without an answer the own count decides.
+//! budget in advance. It is as large as what the node lets in within [`LEASE_FOR`] and renewed when half of it is used,
+//! so a busy realm asks Redis some ten times a second, and no request waits for it. Who finds the lease used up asks for
+//! all who wait, and no longer than Redis' deadline: without an answer the own count decides.
 //!
 //! Not here: which requests count, and what is told to whom is refused (`http::layer::quota`).
 
@@ -78,7 +78,7 @@ pub struct Spent {
 struct Budget {
     tally: Mutex<Tally>,
     /// One asks Redis for all who wait.
-    turn: tokio::sync::Mutex<()>,
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Default)]
@@ -95,9 +95,11 @@ struct Tally {
 /// Requests taken from the common budget in advance.
 #[derive(Debug, Clone, Copy, Default)]
 struct Lease {
-    given: u32,
     left: u32,
+    /// What was given last, when, and what was used since.
+    given: u32,
     at: Duration,
+    used: u32,
 }
 
 impl Quotas {
@@ -117,7 +119,14 @@ impl Quotas {
         let limit = lane.part_of(limit);
         let budget = self.budget(realm, lane).await;
         let Some(cluster) = self.cluster() else { return budget.tally().take(limit, self.now()) };
-        if let Some(outcome) = budget.tally().take_leased(limit, self.now()) {
+        let (outcome, is_low) = {
+            let mut tally = budget.tally();
+            (tally.take_leased(limit, self.now()), tally.is_low(self.now()))
+        };
+        if let Some(outcome) = outcome {
+            if is_low {
+                self.renew((realm, lane), limit, budget);
+            }
             return outcome;
         }
         let _turn = budget.turn.lock().await;
@@ -149,6 +158,20 @@ impl Quotas {
             }
         }
         budget.tally().standing(limit, self.now())
+    }
+
+    /// Asks for the next lease beside the requests which use up the one before, unless somebody does so already.
+    fn renew(&self, of: (RealmId, Lane), limit: RateLimit, budget: Arc<Budget>) {
+        let Ok(turn) = budget.turn.clone().try_lock_owned() else { return };
+        let quotas = self.clone();
+        tokio::spawn(async move {
+            let _turn = turn;
+            let Some(cluster) = quotas.cluster() else { return };
+            let wanted = budget.tally().lease.next(limit, quotas.now());
+            if let Some(answer) = cluster.ask(of, limit, (0, wanted), quotas.now()).await {
+                budget.tally().hear(answer, quotas.now());
+            }
+        });
     }
 
     async fn budget(&self, realm: RealmId, lane: Lane) -> Arc<Budget> {
@@ -202,22 +225,31 @@ impl Tally {
 
     /// By this node's own count and out of the lease. `None` if Redis has to be asked.
     fn take_leased(&mut self, limit: RateLimit, now: Duration) -> Option<Result<Standing, Spent>> {
-        let wait = self.own.wait(limit, now).max(self.spent_until.checked_sub(now).filter(|wait| !wait.is_zero()));
-        if let Some(wait) = wait {
+        let has_lease = self.lease.left(now) > 0;
+        let unleased = self.spent_until.checked_sub(now).filter(|wait| !has_lease && !wait.is_zero());
+        if let Some(wait) = self.own.wait(limit, now).max(unleased) {
+            let wait = wait.max(self.all.wait(limit, now).filter(|_| !has_lease).unwrap_or_default());
             return Some(Err(Spent { limit, wait, standing: Standing { remaining: 0, ..self.standing(limit, now) } }));
         }
-        if self.lease.left(now) == 0 {
+        if !has_lease {
             return None;
         }
         self.lease.left -= 1;
+        self.lease.used = self.lease.used.saturating_add(1);
         self.own.charge(limit, now, 1);
         Some(Ok(self.standing(limit, now)))
+    }
+
+    /// Is half of the lease used, and may there be another one?
+    fn is_low(&self, now: Duration) -> bool {
+        self.lease.left(now) < self.lease.given / 2 && self.spent_until <= now
     }
 
     fn hear(&mut self, answer: Answer, now: Duration) {
         self.all = Gcra::whole_at(now + answer.whole_in);
         if answer.granted > 0 {
-            self.lease = Lease { given: answer.granted, left: answer.granted, at: now };
+            let left = self.lease.left(now).saturating_add(answer.granted);
+            self.lease = Lease { left, given: answer.granted, at: now, used: 0 };
         } else {
             // Not for ever: the limit may be raised meanwhile.
             self.spent_until = now + answer.wait.min(LEASE_LIFE);
@@ -237,9 +269,9 @@ impl Lease {
         if now.saturating_sub(self.at) < LEASE_LIFE { self.left } else { 0 }
     }
 
-    /// How much to ask for next: what was used of this one for each [`LEASE_FOR`], grown no faster than twofold.
+    /// How much to ask for next: what was used since the last one for each [`LEASE_FOR`], grown no faster than twofold.
     fn next(&self, limit: RateLimit, now: Duration) -> u32 {
-        let used = u128::from(self.given - self.left);
+        let used = u128::from(self.used);
         let took = now.saturating_sub(self.at).as_micros().max(1);
         let wanted = u32::try_from(used * LEASE_FOR.as_micros() / took).unwrap_or(u32::MAX);
         let most = (limit.burst.get() / LEASES).min(self.given.saturating_mul(2));
@@ -286,15 +318,33 @@ mod tests {
     #[test]
     fn a_lease_follows_what_is_used() {
         let limit = limit(1_000, 400);
-        let next = |given, left, took| Lease { given, left, at: ms(0) }.next(limit, ms(took));
+        let lease = |given, used| Lease { given, used, at: ms(0), left: 0 };
+        let next = |given, used, took| lease(given, used).next(limit, ms(took));
         assert_eq!(Lease::default().next(limit, ms(0)), 1, "the first");
-        assert_eq!(next(1, 0, 1), 2, "grows twofold");
-        assert_eq!(next(32, 0, 1), 64);
-        assert_eq!(next(64, 0, 1), 100, "a quarter of the burst at most");
-        assert_eq!(next(64, 0, 100), 64, "stays");
-        assert_eq!(next(64, 0, 400), 16, "shrinks");
-        assert_eq!(next(64, 60, 2_000), 1, "what was not used is not asked for again");
-        assert_eq!(Lease { given: 8, left: 0, at: ms(0) }.next(self::limit(1, 2), ms(1)), 1);
+        assert_eq!(next(1, 1, 1), 2, "grows twofold");
+        assert_eq!(next(32, 16, 1), 64);
+        assert_eq!(next(64, 64, 1), 100, "a quarter of the burst at most");
+        assert_eq!(next(64, 32, 50), 64, "stays");
+        assert_eq!(next(64, 64, 400), 16, "shrinks");
+        assert_eq!(next(64, 4, 2_000), 1, "what was not used is not asked for again");
+        assert_eq!(lease(8, 8).next(self::limit(1, 2), ms(1)), 1);
+    }
+
+    #[test]
+    fn a_lease_is_renewed_when_half_of_it_is_used_and_what_is_left_of_it_stays() {
+        let limit = limit(1_000, 400);
+        let mut tally = Tally::default();
+        let grant = |granted, wait| Answer { granted, wait, whole_in: ms(1) };
+        tally.hear(grant(4, ms(0)), ms(0));
+        let low = [(); 3].map(|()| {
+            assert!(tally.take_leased(limit, ms(0)).is_some_and(|taken| taken.is_ok()));
+            tally.is_low(ms(0))
+        });
+        assert_eq!(low, [false, false, true]);
+        tally.hear(grant(8, ms(0)), ms(0));
+        assert_eq!((tally.lease.left, tally.is_low(ms(0))), (9, false));
+        tally.hear(grant(0, ms(50)), ms(0));
+        assert!(tally.take_leased(limit, ms(0)).is_some_and(|taken| taken.is_ok()), "what was given is good");
     }
 
     #[test]
@@ -330,6 +380,13 @@ mod tests {
         let spent = tally.take_leased(limit, ms(20)).expect("it is known").expect_err("nothing is left");
         assert_eq!((spent.wait, spent.standing.remaining, spent.retry_after()), (ms(50), 0, 1));
         assert!(tally.take_leased(limit, ms(70)).is_none());
+        tally.hear(Answer { granted: 0, wait: ms(5_000), whole_in: ms(5_200) }, ms(70));
+        let spent = tally.take_leased(limit, ms(70)).expect("it is known").expect_err("far in debt");
+        assert_eq!(spent.wait, ms(5_000), "the client is told the whole of it");
+        assert!(
+            tally.take_leased(limit, ms(1_070)).is_none(),
+            "yet Redis is asked again: the limit may be another one"
+        );
     }
 
     #[test]
