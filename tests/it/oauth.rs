@@ -310,6 +310,10 @@ async fn discovery_tells_of_oauth_where_there_is_any() {
         schemes.iter().map(|scheme| scheme["type"].as_str().expect("it has a type").to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(schemes().await, ["oauthbearertoken"]);
+    let well_known = format!("/realms/{}/.well-known/openid-configuration", realm.name);
+    let metadata = World::shared().stranger().get(&well_known).await.json();
+    let methods = json!(["client_secret_basic", "client_secret_post", "private_key_jwt"]);
+    assert_eq!(metadata["token_endpoint_auth_methods_supported"], methods);
     let path = client(&realm, json!({ "clientId": "entra" })).await;
     assert_eq!(schemes().await, ["oauthbearertoken", "oauth2"]);
     assert_eq!(realm.admin.delete(&path).await.status, 204);
