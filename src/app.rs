@@ -1,6 +1,7 @@
 //! Builds every part once and hands it to the next; starts them, and stops them in the other order.
 
 use std::{
+    collections::BTreeMap,
     io::Write as _,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -27,7 +28,7 @@ use crate::{
         invalidate::Bus,
         keys::Keys,
         oauth::Issuing,
-        operator::{self, Lives, Operators},
+        operator::{self, Lives, Operators, external::External},
         quota::Quotas,
     },
     config::{self, Config},
@@ -41,6 +42,7 @@ use crate::{
     },
     model::{
         Actor, Cause,
+        identity::{InvalidIdentity, Issuer},
         lockout::Lockout,
         policy::RateLimit,
         realm::{MASTER, Realm},
@@ -79,12 +81,13 @@ pub async fn run(config: Config, ready_file: Option<PathBuf>) -> Result<()> {
     let (lives, oauth_life) = (lives(&config), config.tokens.oauth_life);
     let keys = Keys::start(store.clone(), lives.longest().max(oauth_life)).await;
     let keys = Arc::new(keys.context("the keys that sign tokens could not be made")?);
-    let operators = Operators::new(&store, issuer, lives, lockout(&config), keys.clone());
+    let sources = Sources::new(outbound(&config)?);
+    let external = external(&config, &sources).context("[admin.oidc] cannot be used")?;
+    let operators = Operators::new(&store, issuer, lives, lockout(&config), keys.clone(), external);
     tokio::spawn(operators.clone().follow_changes());
     let bus = config.redis_url.as_ref().map(|url| Bus::open(url.reveal())).transpose();
     let bus = bus.context("redis_url (REALMGATE_REDIS_URL) is not a Redis URL")?;
     let quotas = Quotas::new(rate_limit(&config), bus.clone()).context("Redis cannot be used to count requests")?;
-    let sources = Sources::new(outbound(&config)?);
     let issuing = Issuing::new(keys, public_url.clone(), oauth_life);
     let access = Access::new(store.clone(), bus.clone(), sources, issuing, &access_options(&config));
     // Shown at once: what it holds is nowhere else. The listener is open already, so what it says works.
@@ -339,6 +342,21 @@ fn rate_limit(config: &Config) -> Option<RateLimit> {
 fn lives(config: &Config) -> Lives {
     let admin = &config.admin;
     Lives { access: admin.access_token_life, refresh: admin.refresh_token_life, service: admin.service_token_life }
+}
+
+fn external(config: &Config, sources: &Sources) -> Result<Option<External>, InvalidIdentity> {
+    let oidc = config.admin.oidc.clone();
+    if oidc.issuer.is_empty() {
+        return Ok(None);
+    }
+    let issuer = Issuer {
+        issuer: oidc.issuer,
+        audiences: Some(oidc.audience).filter(|audience| !audience.is_empty()).into_iter().collect(),
+        jwks_uri: Some(oidc.jwks_uri).filter(|uri| !uri.is_empty()),
+        jwks: None,
+        claims: BTreeMap::new(),
+    };
+    External::new(issuer, oidc.username_claim, oidc.roles_claim, sources.clone()).map(Some)
 }
 
 fn lockout(config: &Config) -> Lockout {

@@ -174,6 +174,18 @@ pub struct Admin {
     pub login_wait: Duration,
     #[serde(deserialize_with = "value::duration")]
     pub login_wait_max: Duration,
+    pub oidc: AdminOidc,
+}
+
+/// An issuer whose tokens open the admin API; none if `issuer` is empty.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdminOidc {
+    pub issuer: String,
+    pub audience: String,
+    pub jwks_uri: String,
+    pub username_claim: String,
+    pub roles_claim: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -319,7 +331,7 @@ impl Layers {
         let (section, name) = key.rsplit_once('.').map_or((None, key), |(section, name)| (Some(section), name));
         let table = match section {
             None => Some(&mut self.0),
-            Some(section) => self.0.get_mut(section).and_then(Value::as_table_mut),
+            Some(path) => path.split('.').try_fold(&mut self.0, |table, name| table.get_mut(name)?.as_table_mut()),
         };
         let table = table.ok_or_else(|| unknown("see config/default.toml for all there are".into()))?;
         match table.get_mut(name) {

@@ -13,7 +13,7 @@ use super::{
     route::Route,
 };
 use crate::{
-    model::{Actor, Cause, admin::Admin, request_log::Outcome},
+    model::{Cause, admin::Admin, request_log::Outcome},
     request_log::Trail,
 };
 
@@ -101,7 +101,7 @@ impl<C> Permitted<C> {
 impl Permitted<Admin> {
     /// The operator, as the cause of what the request changes.
     pub fn cause(&self) -> Cause {
-        Cause { actor: Actor::Admin(self.caller.id), request_id: self.request_id.clone(), at: self.at }
+        Cause { actor: self.caller.actor(), request_id: self.request_id.clone(), at: self.at }
     }
 }
 

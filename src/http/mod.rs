@@ -48,6 +48,14 @@ pub struct Edge {
     pub settings: Arc<Settings>,
 }
 
+impl Edge {
+    /// Drops what is known of realms and of operators. The handler which changed one calls it before it answers.
+    pub fn forget(&self) {
+        self.access.forget();
+        self.operators.forget();
+    }
+}
+
 /// What the configuration says of the edge.
 #[derive(Debug)]
 pub struct Settings {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
 use uuid::{Builder, Uuid};
 
-use super::{AdminId, RealmId, realm::MASTER};
+use super::{Actor, AdminId, RealmId, realm::MASTER};
 
 const MAX_USERNAME_CHARS: usize = 255;
 
@@ -23,8 +23,17 @@ pub struct Admin {
     pub client_id: Option<String>,
     /// A disabled operator cannot sign in, and tokens held already are refused.
     pub enabled: bool,
+    /// Known by a token of another issuer alone, and kept nowhere.
+    pub external: bool,
     pub created_at: Timestamp,
     pub rights: Rights,
+}
+
+impl Admin {
+    /// As the cause of changes.
+    pub fn actor(&self) -> Actor {
+        if self.external { Actor::ExternalAdmin(self.username.clone()) } else { Actor::Admin(self.id) }
+    }
 }
 
 /// An operator's name, for people to read and folded to be compared.

@@ -80,6 +80,8 @@ pub enum Actor {
     Issuer(String),
     /// An operator, through the admin API.
     Admin(AdminId),
+    /// An operator whom another issuer signs in, by the name that its tokens give him.
+    ExternalAdmin(String),
     /// The gateway itself: a first start, or work that comes by the clock.
     System,
 }

@@ -61,6 +61,7 @@ pub async fn create(store: &Store, new: &New, cause: &Cause) -> Result<Admin> {
         username: new.username.clone(),
         client_id: None,
         enabled: new.enabled,
+        external: false,
         created_at: cause.at,
         rights: Rights::default(),
     };
@@ -227,6 +228,7 @@ fn service_account(client: &Client) -> Result<(Admin, Username)> {
         username: username.as_str().to_owned(),
         client_id: Some(client_id.clone()),
         enabled: client.enabled,
+        external: false,
         created_at: client.created_at,
         rights: Rights::default(),
     };

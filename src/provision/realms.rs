@@ -36,6 +36,11 @@ pub async fn get(store: &Store, name: &str) -> Result<Realm> {
     realms::find_by_name(store, name).await?.ok_or_else(|| Error::NotFound("Realm not found.".into()))
 }
 
+/// The realm of that name, if there is one.
+pub async fn find(store: &Store, name: &str) -> Result<Option<Realm>> {
+    Ok(realms::find_by_name(store, name).await?)
+}
+
 pub async fn get_by_id(store: &Store, id: RealmId) -> Result<Realm> {
     realms::find(store, id).await?.ok_or_else(|| Error::NotFound("Realm not found.".into()))
 }

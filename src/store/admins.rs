@@ -212,6 +212,7 @@ fn account_from(row: &Row) -> Result<Account> {
         username: row.try_get("username")?,
         client_id: row.try_get("client_id")?,
         enabled: row.try_get("enabled")?,
+        external: false,
         created_at: row.try_get("created_at")?,
         rights: Rights::of(roles.map(|roles| roles.0).unwrap_or_default()),
     };

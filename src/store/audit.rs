@@ -18,11 +18,13 @@ const INSERT: &str = "
 macro_rules! list {
     ($which:literal, $order:literal) => {
         concat!(
-            "SELECT l.id, r.name AS realm, l.actor, a.username, l.request_id, l.action, l.target, l.before, l.after,
+            "SELECT l.id, r.name AS realm, l.actor, l.request_id,
+                    coalesce(a.username, CASE WHEN l.actor ->> 'kind' = 'external_admin' THEN l.actor ->> 'id' END)
+                      AS username, l.action, l.target, l.before, l.after,
                     l.created_at
                FROM audit_log l
                LEFT JOIN realms r ON r.id = l.realm_id
-               LEFT JOIN admins a ON l.actor ->> 'kind' = 'admin' AND a.id = (l.actor ->> 'id')::uuid
+               LEFT JOIN admins a ON a.id = CASE WHEN l.actor ->> 'kind' = 'admin' THEN (l.actor ->> 'id')::uuid END
               WHERE ",
             $which,
             " AND l.id < $2 AND l.action LIKE $3 ORDER BY ",

@@ -1,6 +1,9 @@
 //! The command line does what the admin API does, for people and for scripts.
 
-use std::process::{Command, Output, Stdio};
+use std::{
+    io::Write as _,
+    process::{Command, Output, Stdio},
+};
 
 use serde_json::{Value, json};
 
@@ -242,4 +245,39 @@ async fn people_groups_and_roles_are_shown_and_mapped() {
         let failure = failure_of(&command).await;
         assert!(failure.contains(said), "{command}: {failure}");
     }
+}
+
+#[tokio::test]
+async fn operators_and_service_accounts_are_given_rights() {
+    let (realm, name) = (new_name(), new_name());
+    json_of(&format!("realm create {realm}")).await;
+    let mut create = command_as(ADMIN.1, &format!("admin create {name} --output json"));
+    let mut child = create.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the binary starts");
+    child.stdin.take().expect("it is piped").write_all(b"a pass phrase\n").expect("it reads");
+    let created = tokio::task::spawn_blocking(move || child.wait_with_output()).await.expect("no panic");
+    assert!(created.expect("it ends").status.success());
+    let granted = json_of(&format!("admin grant {name} view-users view-events --realm {realm}")).await;
+    let held = &granted["roleMappings"]["clientMappings"][format!("{realm}-realm")]["mappings"];
+    assert_eq!(held.as_array().map(Vec::len), Some(2), "{granted}");
+    let table = run(&format!("admin show {name}")).await;
+    let table = String::from_utf8_lossy(&table.stdout).into_owned();
+    assert!(table.contains(&realm) && table.contains("view-users, view-events"), "{table}");
+    json_of(&format!("admin revoke {name} view-events --realm {realm}")).await;
+    json_of(&format!("admin disable {name}")).await;
+    assert!(json_of("admin list").await.as_array().expect("a list").iter().any(|o| o["username"] == name));
+    assert!(failure_of(&format!("admin grant {name} fly")).await.contains("view-users"));
+    assert!(failure_of(&format!("admin grant {name} view-users")).await.contains("--realm"));
+    json_of(&format!("admin delete {name} --yes")).await;
+    assert!(failure_of(&format!("admin show {name}")).await.contains(&name));
+
+    let made = json_of(&format!("client create master {name}")).await;
+    json_of(&format!("admin grant {name} view-realm --realm {realm}")).await;
+    let mut command = binary();
+    command.args(["realm", "list", "--output", "json"]).stdin(Stdio::null());
+    command.env("REALMGATE_SERVER", format!("http://{}", World::shared().address()));
+    command.env("REALMGATE_ADMIN_CLIENT_ID", &name);
+    command.env("REALMGATE_ADMIN_CLIENT_SECRET", made["secret"].as_str().expect("it is shown"));
+    let output = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic").expect("it starts");
+    let listed: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"));
+    assert_eq!((listed.as_array().map(Vec::len), &listed[0]["realm"]), (Some(1), &json!(realm)));
 }

@@ -6,6 +6,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde_json::{Value, json};
 
 use crate::{
+    issuer::{APP, Issuer, Key},
     process::unique,
     world::{ADMIN, Caller, Realm, Reply, World, encoded},
 };
@@ -320,7 +321,7 @@ async fn a_new_secret_ends_what_the_old_one_began() {
     assert_eq!(client_grant(&client_id, "first").await.status, 401);
     let second = client_grant(&client_id, &renewed.text_at("value")).await;
     assert_eq!(second.status, 200, "{second}");
-    assert!(root.get(&format!("{path}/client-secret")).await.json()["value"].is_null(), "it is not known any more");
+    assert_eq!(root.get(&format!("{path}/client-secret")).await.status, 404, "it is not known any more");
 
     assert_eq!(root.put(&path, json!({ "enabled": false })).await.status, 204);
     let second = root.anonymous().bearer(&second.text_at("access_token"));
@@ -331,6 +332,35 @@ async fn a_new_secret_ends_what_the_old_one_began() {
     for reserved in ["acme-realm", "admin-cli"] {
         let refused = root.post("/admin/realms/master/clients", json!({ "clientId": reserved })).await;
         assert_eq!(refused.status, 400, "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_service_account_may_sign_for_itself() {
+    let (root, key) = (World::shared().admin().await, Key::generate("batch"));
+    let client_id = format!("signer-{}", unique());
+    let attributes = json!({ "jwks.string": key.jwks() });
+    let client = json!({ "clientId": client_id, "clientAuthenticatorType": "client-jwt", "attributes": attributes });
+    let created = root.post("/admin/realms/master/clients", client).await;
+    assert_eq!(created.status, 201, "{created}");
+    let discovery = root.get("/realms/master/.well-known/openid-configuration").await;
+    let signed = |more: Value| {
+        let now = jiff::Timestamp::now().as_second();
+        let mut claims = json!({ "iss": client_id, "sub": client_id, "aud": discovery.text_at("token_endpoint"),
+            "iat": now, "exp": now + 60, "jti": unique() });
+        claims.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        format!(
+            "grant_type=client_credentials&client_assertion={}&client_assertion_type={}",
+            key.sign(&claims),
+            encoded("urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
+        )
+    };
+    let reply = root.anonymous().form(TOKEN, signed(json!({}))).await;
+    assert_eq!(reply.status, 200, "{reply}");
+    let account = root.anonymous().bearer(&reply.text_at("access_token"));
+    assert_eq!(account.get("/admin/me").await.text_at("username"), format!("service-account-{client_id}"));
+    for wrong in [json!({ "aud": "https://elsewhere.example" }), json!({ "exp": 1 }), json!({ "sub": "another" })] {
+        assert_eq!(root.anonymous().form(TOKEN, signed(wrong.clone())).await.status, 401, "{wrong}");
     }
 }
 
@@ -462,4 +492,38 @@ async fn an_address_which_guesses_many_names_waits_as_well() {
     assert_eq!(from("198.51.100.1").sign_in(ADMIN.0, ADMIN.1).await.status, 401);
     assert_eq!(from("198.51.100.2").sign_in(ADMIN.0, ADMIN.1).await.status, 200, "from elsewhere it is good");
     assert!(world.log().contains("too many failed sign-ins from an address"));
+}
+
+#[tokio::test]
+async fn another_issuer_signs_operators_in() {
+    let issuer = Issuer::start().await;
+    let world = World::with(&[
+        ("REALMGATE_ADMIN_OIDC_ISSUER", &issuer.url),
+        ("REALMGATE_ADMIN_OIDC_AUDIENCE", APP),
+        ("REALMGATE_OUTBOUND_ALLOW", "127.0.0.1"),
+    ]);
+    let realm = world.new_realm().await;
+    let token = |more: Value| {
+        let mut claims = json!({ "sub": "7", "preferred_username": "ada@corp.example" });
+        claims.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        issuer.token(claims)
+    };
+    let caller = |more: Value| world.stranger().bearer(&token(more));
+    let viewer = caller(json!({ "realmgate": { realm.name.as_str(): ["view-users"] } }));
+    assert_eq!(viewer.get("/admin/me").await.text_at("username"), "ada@corp.example");
+    let users = format!("/admin/realms/{}/users", realm.name);
+    assert_eq!(viewer.get(&users).await.status, 200);
+    assert_eq!(viewer.post(&users, json!({ "username": "eve" })).await.status, 403);
+    assert_eq!(viewer.get("/admin/realms/master/users").await.status, 403);
+    let listed = caller(json!({ "realmgate": [format!("{}:manage-realm", realm.name)] }));
+    let policy = format!("/admin/realms/{}/scim/policy", realm.name);
+    assert_eq!(listed.patch(&policy, json!({ "group_names": "any" })).await.status, 200);
+    let log = realm.admin.get("/audit-log").await.json();
+    assert_eq!(log[0]["actor"], json!({ "kind": "external_admin", "id": "ada@corp.example" }), "{log}");
+    assert_eq!(log[0]["username"], "ada@corp.example");
+    assert_eq!(caller(json!({})).get("/admin/realms").await.json(), json!([]), "known, and without rights");
+    assert_eq!(caller(json!({ "realmgate": ["admin"] })).get("/admin/realms/master/users").await.status, 200);
+    for wrong in [json!({ "aud": "another" }), json!({ "exp": 1 }), json!({ "preferred_username": "" })] {
+        assert_eq!(caller(wrong.clone()).get("/admin/me").await.status, 401, "{wrong}");
+    }
 }

@@ -138,6 +138,10 @@ impl Claims {
         self.0.get(name)?.as_str()
     }
 
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.0.get(name)
+    }
+
     pub fn has(&self, name: &str) -> bool {
         self.0.contains_key(name)
     }

@@ -182,7 +182,15 @@ mod tests {
 
     fn ada(rights: Rights) -> Admin {
         let (username, created_at) = ("Ada".to_owned(), at(NOW));
-        Admin { id: AdminId(Uuid::now_v7()), username, client_id: None, enabled: true, created_at, rights }
+        Admin {
+            id: AdminId(Uuid::now_v7()),
+            username,
+            client_id: None,
+            enabled: true,
+            external: false,
+            created_at,
+            rights,
+        }
     }
 
     fn key_of(signer: &Signer) -> DecodingKey {

@@ -7,6 +7,7 @@
 
 mod attempts;
 mod claims;
+pub mod external;
 pub(in crate::access) mod password;
 
 use std::{
@@ -28,6 +29,7 @@ use uuid::Uuid;
 use self::{
     attempts::{Attempts, Subject},
     claims::{Claims, Kind, Session},
+    external::External,
 };
 use crate::{
     access::{
@@ -62,6 +64,7 @@ struct Shared {
     issuer: String,
     lives: Lives,
     keys: Arc<Keys>,
+    external: Option<External>,
     passwords: password::Verifier,
     attempts: Attempts,
     accounts: Cache<AdminId, Known>,
@@ -135,13 +138,22 @@ pub enum BootstrapError {
 }
 
 impl Operators {
-    /// `issuer` is `<public URL>/realms/master`, the same on every node. `keys` are those that tokens are signed with.
-    pub fn new(store: &Store, issuer: String, lives: Lives, lockout: Lockout, keys: Arc<Keys>) -> Self {
+    /// `issuer` is `<public URL>/realms/master`, the same on every node. `keys` are those that tokens are signed with;
+    /// `external` signs in operators of its own.
+    pub fn new(
+        store: &Store,
+        issuer: String,
+        lives: Lives,
+        lockout: Lockout,
+        keys: Arc<Keys>,
+        external: Option<External>,
+    ) -> Self {
         let shared = Shared {
             store: store.clone(),
             issuer,
             lives,
             keys,
+            external,
             passwords: password::Verifier::new(),
             attempts: Attempts::new(store.clone(), lockout),
             accounts: Cache::builder().max_capacity(1024).time_to_live(ADMIN_CACHE_LIFE).build(),
@@ -250,7 +262,13 @@ impl Operators {
 
     /// Who presents this access token?
     pub async fn verify(&self, access_token: &str) -> Result<Admin, Refusal> {
-        let claims = self.open(access_token, Kind::Bearer, INVALID_ACCESS, Timestamp::now()).await?;
+        let now = Timestamp::now();
+        if let Some(external) = &self.shared.external
+            && let Some(admin) = external.verify(access_token, now).await?
+        {
+            return Ok(admin);
+        }
+        let claims = self.open(access_token, Kind::Bearer, INVALID_ACCESS, now).await?;
         let account = self.account(claims.sub).await?;
         let is_good = |account: &Arc<Account>| account.admin.enabled && account.has(claims.session());
         let account = account.filter(is_good).ok_or(Refusal::InvalidGrant(INVALID_ACCESS))?;

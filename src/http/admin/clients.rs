@@ -1,4 +1,5 @@
-//! Clients of a realm's token endpoint, in Keycloak's representation.
+//! Clients of a realm's token endpoint, in Keycloak's representation. Those of `master` are service accounts, beside which
+//! there is one for each realm: its roles are the rights in the realm.
 
 use std::collections::BTreeMap;
 
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
+    operators::realm_of_client,
     query::{FIRST, MAX, page},
     realms::body,
 };
@@ -25,8 +27,10 @@ use crate::{
         },
         client::{self, Client},
         jwk::KeySource,
+        realm::{MASTER, Realm},
     },
     provision::{
+        Error,
         clients::{self, Wish},
         realms,
     },
@@ -47,6 +51,8 @@ struct Representation {
     /// `client-secret` or `client-jwt`.
     client_authenticator_type: &'static str,
     public_client: bool,
+    /// Does it stand for a realm?
+    bearer_only: bool,
     service_accounts_enabled: bool,
     standard_flow_enabled: bool,
     direct_access_grants_enabled: bool,
@@ -112,38 +118,51 @@ async fn list(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
     let realm = realms::get(&edge.store, call.param("realm")).await?;
     let (wanted, max) = (call.query("clientId"), page.max.unwrap_or(i64::MAX));
     let found = clients::list(&edge.store, &realm, wanted, page.first, max).await?;
-    Ok(json(StatusCode::OK, &found.into_iter().map(Representation::from).collect::<Vec<_>>()))
+    let mut shown: Vec<_> = found.into_iter().map(Representation::from).collect();
+    if realm.name.as_str() == MASTER
+        && let Some(name) = wanted.and_then(|wanted| wanted.strip_suffix(client::OF_A_REALM))
+        && let Some(realm) = realms::find(&edge.store, name).await?
+    {
+        shown.push(Representation::from(&realm));
+    }
+    Ok(json(StatusCode::OK, &shown))
 }
 
 async fn create(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
     let (wish, name) = (wish(&edge, body(&call)?).await?, call.param("realm"));
     let client = clients::create(&edge.store, name, &wish, &call.cause()).await?;
-    edge.access.forget();
+    edge.forget();
     let location = format!("{}/admin/realms/{name}/clients/{}", call.base_url, client.id);
     Ok(with_header(empty(StatusCode::CREATED), header::LOCATION, &location))
 }
 
 async fn get(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
-    Ok(json(StatusCode::OK, &Representation::from(named(&edge, &call).await?)))
+    let shown = match named(&edge, &call).await {
+        Err(Failure::Verb(Error::NotFound(_))) if call.param("realm") == MASTER => {
+            Representation::from(&realm_of_client(&edge, call.param("client")).await?)
+        }
+        found => Representation::from(found?),
+    };
+    Ok(json(StatusCode::OK, &shown))
 }
 
 async fn update(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
     let wish = wish(&edge, body(&call)?).await?;
     clients::update(&edge.store, call.param("realm"), call.param("client"), &wish, &call.cause()).await?;
-    edge.access.forget();
+    edge.forget();
     Ok(empty(StatusCode::NO_CONTENT))
 }
 
 async fn delete(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
     clients::delete(&edge.store, call.param("realm"), call.param("client"), &call.cause()).await?;
-    edge.access.forget();
+    edge.forget();
     Ok(empty(StatusCode::NO_CONTENT))
 }
 
 /// A secret is shown when it is made, and never again.
 async fn secret(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
     named(&edge, &call).await?;
-    Err(Failure::Verb(crate::provision::Error::NotFound(
+    Err(Failure::Verb(Error::NotFound(
         "secrets are kept as hashes and cannot be shown: POST to this path makes a new one".into(),
     )))
 }
@@ -151,7 +170,7 @@ async fn secret(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
 async fn renew_secret(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
     let (realm, id) = (call.param("realm"), call.param("client"));
     let secret = clients::renew_secret(&edge.store, realm, id, &call.cause()).await?;
-    edge.access.forget();
+    edge.forget();
     let mut reply = json(StatusCode::OK, &Secret { r#type: "secret", value: secret.reveal() });
     reply.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(reply)
@@ -220,10 +239,31 @@ impl From<Client> for Representation {
                 client::Method::PrivateKeyJwt => "client-jwt",
             },
             public_client: false,
+            bearer_only: false,
             service_accounts_enabled: true,
             standard_flow_enabled: false,
             direct_access_grants_enabled: false,
             attributes,
+        }
+    }
+}
+
+/// The client of `master` which stands for a realm.
+impl From<&Realm> for Representation {
+    fn from(realm: &Realm) -> Self {
+        Self {
+            id: realm.id.0,
+            client_id: format!("{}{}", realm.name, client::OF_A_REALM),
+            name: realm.display_name.clone(),
+            enabled: realm.enabled,
+            protocol: "openid-connect",
+            client_authenticator_type: "client-secret",
+            public_client: false,
+            bearer_only: true,
+            service_accounts_enabled: false,
+            standard_flow_enabled: false,
+            direct_access_grants_enabled: false,
+            attributes: BTreeMap::new(),
         }
     }
 }

@@ -58,8 +58,7 @@ pub async fn create(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
     let (display_name, enabled) =
         (written.display_name.filter(|name| !name.is_empty()), written.enabled.unwrap_or(true));
     let realm = realms::create(&edge.store, &name, display_name.as_deref(), enabled, &call.cause()).await?;
-    edge.access.forget();
-    edge.operators.forget();
+    edge.forget();
     let location = format!("{}/admin/realms/{}", call.base_url, realm.name);
     Ok(with_header(empty(StatusCode::CREATED), header::LOCATION, &location))
 }
@@ -83,8 +82,7 @@ pub async fn update(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
 pub async fn delete(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
     let deleted = realms::delete(&edge.store, call.param("realm"), &call.cause()).await;
     // Cut off halfway, it is closed all the same.
-    edge.access.forget();
-    edge.operators.forget();
+    edge.forget();
     deleted?;
     Ok(empty(StatusCode::NO_CONTENT))
 }

@@ -99,11 +99,7 @@ pub async fn configuration(_: Edge, call: Permitted<Anyone>) -> Result<Reply> {
         } else {
             &["client_credentials"]
         },
-        token_endpoint_auth_methods_supported: if of_operators {
-            &["client_secret_basic", "client_secret_post"]
-        } else {
-            &["client_secret_basic", "client_secret_post", "private_key_jwt"]
-        },
+        token_endpoint_auth_methods_supported: &["client_secret_basic", "client_secret_post", "private_key_jwt"],
         response_types_supported: [],
         subject_types_supported: ["public"],
         id_token_signing_alg_values_supported: ["ES256"],

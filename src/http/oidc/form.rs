@@ -3,11 +3,17 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::refused;
-use crate::http::{
-    exchange::{Permitted, authorization, pairs},
-    failure::{Failure, Result},
-    route::Anyone,
+use crate::{
+    access::oauth::client::Proof,
+    http::{
+        exchange::{Permitted, authorization, pairs},
+        failure::{Failure, Result},
+        route::Anyone,
+    },
 };
+
+/// RFC 7523 §2.2
+const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// `application/x-www-form-urlencoded`. A field that is empty counts as not sent (RFC 6749 §3.2), an unknown one is
 /// passed over: clients of Keycloak send several.
@@ -48,6 +54,21 @@ impl Form {
         match authorization(&call.headers) {
             Some(header) => basic(header).map(Some).ok_or(Failure::WrongClient),
             None => Ok(in_form()),
+        }
+    }
+
+    /// What shows that it is `client`: an assertion, or its secret.
+    pub fn proof<'a>(&'a self, client: Option<&'a Client>) -> Result<Proof<'a>> {
+        match (client, self.get("client_assertion")) {
+            (_, Some(assertion)) => {
+                if self.need("client_assertion_type")? != JWT_BEARER {
+                    let description = format!("client_assertion_type: write {JWT_BEARER}");
+                    return Err(refused("invalid_request", &description));
+                }
+                Ok(Proof::Assertion { client_id: self.get("client_id"), assertion })
+            }
+            (Some(Client { id, secret: Some(secret) }), None) => Ok(Proof::Secret { client_id: id, secret }),
+            (_, None) => Err(Failure::WrongClient),
         }
     }
 }

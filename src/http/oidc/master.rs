@@ -4,11 +4,12 @@ use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 
 use super::{
+    TRIES,
     form::{Client, Form},
     refused, unstored,
 };
 use crate::{
-    access::{caller::bearer, oauth::client, operator::Refusal},
+    access::{caller::bearer, oauth::client::Proof, operator::Refusal},
     http::{
         Edge,
         exchange::{Permitted, Reply, authorization, empty, json},
@@ -46,24 +47,34 @@ pub async fn token(edge: &Edge, call: &Permitted<Anyone>, form: &Form) -> Result
 
 /// The client which has proven who it is. Secrets can be guessed, so wrong ones are counted; signatures cannot.
 async fn client_of(edge: &Edge, call: &Permitted<Anyone>, form: &Form) -> Result<ClientId> {
-    let place = &call.caller().place;
     let client = form.client(call)?;
-    if let Some(assertion) = form.get("client_assertion") {
-        let proof = client::Proof::Assertion { client_id: form.get("client_id"), assertion };
-        return Ok(edge.access.client(place, proof, call.at).await?.1.id);
-    }
-    let Some(Client { id: client_id, secret: Some(secret) }) = &client else { return Err(Failure::WrongClient) };
+    let proof = form.proof(client.as_ref())?;
+    let Proof::Secret { client_id, .. } = proof else { return proven(edge, call, proof).await };
     let mut found = None;
     let check = async {
-        match edge.access.client(place, client::Proof::Secret { client_id, secret }, call.at).await {
-            Ok((_, client)) => found = Some(client.id),
-            Err(client::Refusal::Unknown) => {}
-            Err(refusal) => return Err(Failure::from(refusal)),
+        match proven(edge, call, proof).await {
+            Ok(client) => found = Some(client),
+            Err(Failure::WrongClient) => {}
+            Err(failure) => return Err(failure),
         }
         Ok(found.is_some())
     };
-    if edge.operators.admits_client(client_id, call.address, check).await? { found } else { None }
-        .ok_or(Failure::WrongClient)
+    let is_admitted = edge.operators.admits_client(client_id, call.address, check).await?;
+    found.filter(|_| is_admitted).ok_or(Failure::WrongClient)
+}
+
+async fn proven(edge: &Edge, call: &Permitted<Anyone>, proof: Proof<'_>) -> Result<ClientId> {
+    let mut place = call.caller().place.clone();
+    let mut tries = 1;
+    loop {
+        match edge.access.client(&place, proof, call.at).await.map_err(Failure::from) {
+            Err(failure) if failure.is_stale() && tries < TRIES => {
+                place = edge.access.place_again(&place).await?;
+                tries += 1;
+            }
+            outcome => return outcome.map(|(_, client)| client.id),
+        }
+    }
 }
 
 /// Ends the session of the refresh token.

@@ -20,6 +20,9 @@ use super::{
 use crate::model::realm::MASTER;
 use form::Form;
 
+/// How often a realm may move on under a request before the client is told to come back.
+const TRIES: usize = 5;
+
 /// The route table.
 pub fn routes() -> Vec<Route> {
     vec![

@@ -6,7 +6,7 @@ mod me;
 mod roles;
 mod users;
 
-use http::{HeaderValue, StatusCode, header};
+use http::StatusCode;
 
 use crate::{
     access::operator::PASSWORD_RULE,
@@ -19,24 +19,19 @@ use crate::{
     model::admin::PasswordHash,
 };
 
+pub(super) use roles::realm_of_client;
+
 pub(super) fn routes() -> Vec<Route> {
     [users::routes(), roles::routes(), clients::routes(), me::routes()].into_iter().flatten().collect()
 }
 
 /// The answer to a change of operators, once nobody here believes what was before.
 fn changed(edge: &Edge) -> Reply {
-    edge.operators.forget();
-    edge.access.forget();
+    edge.forget();
     empty(StatusCode::NO_CONTENT)
 }
 
 /// What is stored of a password or a secret which somebody chose.
 async fn hashed(edge: &Edge, password: &str) -> Result<PasswordHash> {
     edge.operators.hash(password).await?.ok_or_else(|| Failure::Invalid(PASSWORD_RULE.into()))
-}
-
-/// For an answer which reveals a secret.
-fn unstored(mut reply: Reply) -> Reply {
-    reply.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    reply
 }

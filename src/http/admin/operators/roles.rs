@@ -185,7 +185,7 @@ async fn revoke_in(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
 }
 
 /// The realm for which a client of the name `<realm>-realm` stands.
-pub(super) async fn realm_of_client(edge: &Edge, id: &str) -> Result<Realm> {
+pub async fn realm_of_client(edge: &Edge, id: &str) -> Result<Realm> {
     let missing = || Error::NotFound("Could not find client".into());
     let id = id.parse().map(RealmId).map_err(|_| missing())?;
     let realm = realms::get_by_id(&edge.store, id).await.map_err(|error| match error {
