@@ -63,12 +63,12 @@ pub struct Import {
 /// What the server says of a batch.
 #[derive(Deserialize)]
 struct Answer {
-    lines: Vec<Line>,
+    lines: Vec<Told>,
 }
 
 /// What the server says of a line; `line` counts within the batch.
 #[derive(Deserialize)]
-struct Line {
+struct Told {
     line: usize,
     #[serde(rename = "type")]
     kind: String,
@@ -187,8 +187,8 @@ impl<'a> Running<'a> {
         }
     }
 
-    fn note(&mut self, number: usize, line: Line) -> Result<(), Failure> {
-        let Line { kind, id, outcome, reason, .. } = line;
+    fn note(&mut self, number: usize, told: Told) -> Result<(), Failure> {
+        let Told { kind, id, outcome, reason, .. } = told;
         if self.import.dry_run && outcome != "refused" {
             self.known.add(&kind, &id);
         }

@@ -86,7 +86,9 @@ impl Export {
             Part::Users(after) => {
                 let page = export::users(self.store.enter(realm.id, realm.epoch).await?, after).await?;
                 self.held.users += page.resources.len() as u64;
-                page.resources.iter().for_each(|user| write_user(&mut out, user));
+                for user in &page.resources {
+                    write_user(&mut out, user);
+                }
                 let last = page.resources.last().filter(|_| page.more);
                 self.next = last.map_or(Part::Groups(Uuid::nil()), |user| Part::Users(user.resource.id));
             }
@@ -141,8 +143,10 @@ impl Export {
         }));
         write(out, &Line::Export { version: VERSION, realm: self.name.clone(), at: self.at });
         self.held = Held { settings: settings.len() as u64, roles: roles.len() as u64, ..Held::default() };
-        settings.iter().for_each(|line| write(out, line));
-        roles.into_iter().for_each(|(name, description)| write(out, &Line::Role { name, description }));
+        let roles = roles.into_iter().map(|(name, description)| Line::Role { name, description });
+        for line in settings.into_iter().chain(roles) {
+            write(out, &line);
+        }
         Ok(())
     }
 

@@ -81,6 +81,19 @@ async function roles(kc, alice, group) {
   assert.equal((await kc.roles.findOneByName({ name: "renamed" })) ?? null, null);
 }
 
+async function serviceAccount(master) {
+  const clientId = `nightly-${realm}`;
+  const clientSecret = "s3c+/=";
+  const { id } = await master.clients.create({ clientId, secret: clientSecret, serviceAccountsEnabled: true });
+  const user = await master.clients.getServiceAccountUser({ id });
+  const role = await master.roles.findOneByName({ name: "admin" });
+  await master.users.addRealmRoleMappings({ id: user.id, roles: [{ id: role.id, name: role.name }] });
+  const kc = new KcAdminClient({ baseUrl, realmName: "master" });
+  await kc.auth({ grantType: "client_credentials", clientId, clientSecret });
+  kc.setConfig({ realmName: realm });
+  assert.equal(await kc.users.count(), 1);
+}
+
 const kc = new KcAdminClient({ baseUrl, realmName: "master" });
 await kc.auth({ username, password, grantType: "password", clientId: "admin-cli" });
 await realms(kc);
@@ -91,4 +104,6 @@ const alice = await push("/Users", { schemas: [`${core}:User`], userName: "Alice
 const group = await push("/Groups", { schemas: [`${core}:Group`], displayName: "eng/ops", members: [{ value: alice }] });
 await people(kc, alice, group);
 await roles(kc, alice, group);
+kc.setConfig({ realmName: "master" });
+await serviceAccount(kc);
 console.log("@keycloak/keycloak-admin-client: all calls passed");

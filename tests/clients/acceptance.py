@@ -164,15 +164,29 @@ def refresh(admin, life):
     assert admin.connection.token["access_token"] != token
 
 
+def service_account(master, server_url, users):
+    """A script signs in with an id and a secret of its own, and needs nobody's password."""
+    secret = "s3c+/="
+    account = {"clientId": "nightly", "secret": secret, "serviceAccountsEnabled": True}
+    client = master.create_client(account)
+    user = master.get_client_service_account_user(client)["id"]
+    master.assign_realm_roles(user, [master.get_realm_role("admin")])
+    names = {"realm_name": REALM, "user_realm_name": "master"}
+    admin = KeycloakAdmin(server_url=server_url, client_id="nightly", client_secret_key=secret, **names)
+    assert admin.get_realm(REALM)["realm"] == REALM and admin.users_count() == users
+
+
 def main(server_url, username, password, life):
     signed_in = {"server_url": server_url, "username": username, "password": password, "user_realm_name": "master"}
-    realms(KeycloakAdmin(realm_name="master", **signed_in))
+    master = KeycloakAdmin(realm_name="master", **signed_in)
+    realms(master)
     admin = KeycloakAdmin(realm_name=REALM, **signed_in)
     alice, engineering = provisioned(admin, server_url)
     reading(admin, alice, engineering)
     roles(admin, alice, engineering)
     writing(admin, alice, engineering)
     paging(admin)
+    service_account(master, server_url, 251)
     refresh(admin, float(life))
     print("python-keycloak: all calls passed")
 

@@ -115,10 +115,9 @@ fn status_of(failure: &Failure) -> (u16, Option<&'static str>) {
         Failure::Verb(provision::Error::Damaged(_)) | Failure::Panicked => (500, None),
         Failure::RateLimited(_) => (429, None),
         Failure::Busy
-        | Failure::Denied(Denied::Busy)
         | Failure::TimedOut
         | Failure::IdToken(foreign::Error::Keys(_))
-        | Failure::Denied(Denied::Keys(_)) => (503, None),
+        | Failure::Denied(Denied::Busy | Denied::Keys(_)) => (503, None),
     }
 }
 

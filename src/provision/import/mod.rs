@@ -23,7 +23,7 @@ use crate::{
         alias::AliasPath,
         audit::Action,
         moved::{Counts, Line, LineReport, Outcome, TokenLine},
-        realm::{Domain, Realm},
+        realm::{Domain, MASTER, Realm},
         token::{ImportedToken, KnownHash},
     },
     scim::{self, extension::Extension},
@@ -38,6 +38,9 @@ type Numbered<'a> = (usize, &'a Line);
 
 /// Takes a batch of lines into the realm, or rehearses that. One report for each line which is not blank, in their order.
 pub async fn batch(store: &Store, name: &str, text: &[u8], rehearsal: bool, cause: &Cause) -> Result<Vec<LineReport>> {
+    if name == MASTER {
+        return Err(Error::Conflict("the realm `master` is the operators' own: nobody moves in there".into()));
+    }
     let (lines, mut reports) = read(text, rehearsal)?;
     let (settings, rest): (Vec<Numbered>, Vec<Numbered>) =
         lines.iter().map(|(number, line)| (*number, line)).partition(|(_, line)| line.is_setting());
