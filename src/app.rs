@@ -89,7 +89,7 @@ pub async fn run(config: Config, ready_file: Option<PathBuf>) -> Result<()> {
     let bus = bus.context("redis_url (REALMGATE_REDIS_URL) is not a Redis URL")?;
     let quotas = Quotas::new(rate_limit(&config), bus.clone()).context("Redis cannot be used to count requests")?;
     let issuing = Issuing::new(keys, public_url.clone(), oauth_life);
-    let access = Access::new(store.clone(), bus.clone(), sources, issuing, &access_options(&config));
+    let access = Access::new(store.clone(), bus.clone(), sources, issuing, &access_options(&config, &public_url));
     // Shown at once: what it holds is nowhere else. The listener is open already, so what it says works.
     if let Some(welcome) = first_start(&store, &config, database.embedded.is_some()).await? {
         welcome.print(&public_url)?;
@@ -325,9 +325,11 @@ fn store_options(config: &Config) -> store::Options {
     }
 }
 
-fn access_options(config: &Config) -> access::Options {
+fn access_options(config: &Config, public_url: &str) -> access::Options {
     let tokens = &config.tokens;
+    let authority = public_url.split_once("://").map_or(public_url, |(_, authority)| authority);
     access::Options {
+        platform: access::realm::domain_of(authority),
         ttl: tokens.cache_ttl,
         entries: tokens.cache_entries,
         unknown_ttl: tokens.unknown_ttl,

@@ -30,7 +30,7 @@ use moka::future::Cache;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 use crate::{
-    model::{RealmId, Scope, token::TokenHash},
+    model::{RealmId, Scope, realm::Domain, token::TokenHash},
     store::{self, Store},
     telemetry::Authentication,
 };
@@ -44,6 +44,8 @@ use slow::SlowTokens;
 /// How long and how much is cached.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// The host by which the platform is known: no realm's domain, whatever the database says.
+    pub platform: Option<Domain>,
     /// Of realms and of verdicts on good tokens: the bound for a node which could not hear of a change.
     pub ttl: Duration,
     pub entries: u64,
@@ -60,6 +62,7 @@ pub struct Access {
 
 struct Shared {
     store: Store,
+    platform: Option<Domain>,
     sources: Sources,
     issuing: Issuing,
     realms: Cache<realm::Key, Known>,
@@ -147,6 +150,7 @@ impl Access {
     pub fn new(store: Store, bus: Option<Bus>, sources: Sources, issuing: Issuing, options: &Options) -> Self {
         let shared = Shared {
             store,
+            platform: options.platform.clone(),
             sources,
             issuing,
             realms: Cache::builder().max_capacity(options.entries).time_to_live(options.ttl).build(),

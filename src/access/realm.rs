@@ -48,7 +48,7 @@ impl Access {
     /// A custom domain pins the realm: another one in the path is [`Denied::ElsewhereOnly`]. Without a name in the
     /// path only a custom domain leads anywhere.
     pub async fn place(&self, authority: Option<&str>, name: Option<&str>) -> Result<Place, Denied> {
-        let domain = authority.and_then(domain_of);
+        let domain = authority.and_then(|authority| self.domain_of(authority));
         let pinned = match &domain {
             Some(domain) => self.known(Key::Domain(domain.as_str().into())).await?,
             None => None,
@@ -73,7 +73,7 @@ impl Access {
 
     /// Is the host a realm's custom domain? What belongs to the operators is not served there.
     pub async fn is_custom_domain(&self, authority: &str) -> Result<bool, Denied> {
-        match domain_of(authority) {
+        match self.domain_of(authority) {
             Some(domain) => Ok(self.known(Key::Domain(domain.as_str().into())).await?.is_some()),
             None => Ok(false),
         }
@@ -92,11 +92,25 @@ impl Access {
             return Ok(None);
         }
         let found = timeout(PATIENCE, self.known_alias(&candidates)).await.map_err(|_| Denied::Busy)??;
-        let (Some((realm, alias)), Some(domain)) = (&found, authority.and_then(domain_of)) else { return Ok(found) };
+        let (Some((realm, alias)), Some(domain)) = (&found, authority.and_then(|authority| self.domain_of(authority)))
+        else {
+            return Ok(found);
+        };
         match self.known(Key::Domain(domain.as_str().into())).await? {
             Some(pinned) if pinned.id != realm.id => Ok(None),
             _ => Ok(Some((realm.clone(), alias))),
         }
+    }
+
+    /// Is it the platform's own host?
+    pub fn is_platform(&self, domain: &Domain) -> bool {
+        self.shared.platform.as_ref() == Some(domain)
+    }
+
+    /// The host of an authority, if it can be a custom domain at all. The platform's own host cannot, so that nobody who
+    /// may manage one realm takes the platform from all others.
+    fn domain_of(&self, authority: &str) -> Option<Domain> {
+        domain_of(authority).filter(|domain| !self.is_platform(domain))
     }
 
     async fn known_alias<'p>(&self, candidates: &[&'p str]) -> Result<Option<(Arc<Realm>, &'p str)>, Error> {
@@ -151,7 +165,7 @@ impl Access {
 }
 
 /// The host of an authority, if it can be a custom domain at all: addresses and single labels cannot.
-fn domain_of(authority: &str) -> Option<Domain> {
+pub fn domain_of(authority: &str) -> Option<Domain> {
     let host = match authority.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
         _ => authority,

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// First segments of our own paths: nothing below them can be anybody's alias.
-const OURS: [&str; 6] = ["admin", "realms", "console", "setup", "health", "metrics"];
+const OURS: [&str; 7] = ["admin", "realms", "console", "setup", "health", "metrics", ".well-known"];
 
 /// What stands behind `/scim/v2` on a custom domain.
 const ENDPOINTS: [&str; 8] =
@@ -27,7 +27,7 @@ pub struct AliasPath(String);
 #[error(
     "`{0}` cannot be an alias: write 1 to {MAX_SEGMENTS} segments of the characters a-z A-Z 0-9 - . _ ~ @ : = + , as in \
      `/scim/v2/acme`; paths of realmgate itself are no aliases: `/scim`, `/scim/v2` and its endpoints, and what lies \
-     below /admin /realms /console /setup /health /metrics"
+     below /admin /realms /console /setup /health /metrics /.well-known"
 )]
 pub struct InvalidAlias(String);
 

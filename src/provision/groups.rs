@@ -13,7 +13,6 @@ use crate::{
         GroupId, Scope,
         document::Document,
         group::{Group, Membership, Place, Stretch},
-        guard::Departure,
         policy::{GroupNames, OnDelete},
         request_log::Outcome,
     },
@@ -133,13 +132,9 @@ pub async fn delete(store: &Store, scope: &Scope, id: &str, preconditions: Preco
     transaction(store, scope, |mut tx| async move {
         let document = groups::lock_to_delete(&mut tx, group_id).await?.ok_or_else(|| not_found(id))?;
         preconditions.check(document.version)?;
-        if scope.realm.policy.leaver_guard.is_some() {
-            let members = members::leaving(&mut tx, group_id, &MembersDelta::replace(Vec::new())).await?;
-            let (departure, group) = (Departure::DeleteGroup, &[group_id.0]);
-            if guard::admit(&mut tx, scope, departure, group, Uuid::nil(), &members).await? == Verdict::Held {
-                tx.commit().await?;
-                return Ok(Outcome::Held);
-            }
+        if guard::on_delete(&mut tx, scope, group_id).await? == Verdict::Held {
+            tx.commit().await?;
+            return Ok(Outcome::Held);
         }
         groups::delete(tx, group_id, keep, &Origin::of(scope)).await?;
         Ok(Outcome::Applied)
@@ -173,6 +168,7 @@ async fn change(
             let mut document = groups::lock(&mut tx, group_id).await?.ok_or_else(|| not_found(id))?;
             preconditions.check(document.version)?;
             let before = document.resource().ok_or(Error::Damaged(group_id.0))?;
+            guard::on_group(&mut tx, scope, group_id).await?;
             let (after, delta, effects) = to(&before)?;
             let version = document.version;
             let last = membership == Membership::Unread && before == after;

@@ -10,7 +10,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Error, Result, groups, realms, users};
+use super::{Error, Result, awaits_members, groups, realms, users};
 use crate::{
     model::{
         Cause, GroupId, Scope, UserId,
@@ -109,6 +109,9 @@ pub(super) async fn on_user(
     wanted: &Resource,
 ) -> Result<Option<Resource>> {
     let (id, leaves) = (user.document.id, wanted.active() == Some(false) && user.state != State::Disabled);
+    if scope.realm.policy.leaver_guard.is_some() && wanted.active() != Some(false) {
+        guard::release(tx, Departure::DeleteUser, &[id], Uuid::nil()).await?;
+    }
     if !leaves {
         if was_held {
             guard::release(tx, Departure::DeactivateUser, &[id], Uuid::nil()).await?;
@@ -126,6 +129,24 @@ pub(super) async fn on_user(
     Ok(Some(kept))
 }
 
+/// Who writes to a group wants it: it is not deleted any more, if that is held.
+pub(super) async fn on_group(tx: &mut RealmTx, scope: &Scope, group: GroupId) -> Result<()> {
+    if scope.realm.policy.leaver_guard.is_some() {
+        guard::release(tx, Departure::DeleteGroup, &[group.0], Uuid::nil()).await?;
+    }
+    Ok(())
+}
+
+/// Lets a group be deleted, with the access which all in it have by it; or holds that.
+pub(super) async fn on_delete(tx: &mut RealmTx, scope: &Scope, group: GroupId) -> Result<Verdict> {
+    if scope.realm.policy.leaver_guard.is_none() {
+        return Ok(Verdict::Go);
+    }
+    let members = members::leaving(tx, group, true, &[], &[]).await?;
+    let people = members::people(tx, &members).await?;
+    admit(tx, scope, Departure::DeleteGroup, &[group.0], Uuid::nil(), &people).await
+}
+
 /// Makes of a change of membership what may be done now: whoever comes, but nobody who goes, if that is held.
 pub(super) async fn on_members(
     tx: &mut RealmTx,
@@ -136,12 +157,15 @@ pub(super) async fn on_members(
     if scope.realm.policy.leaver_guard.is_none() {
         return Ok(None);
     }
-    let come: Vec<Uuid> = delta.add.keys().filter_map(|value| Uuid::try_parse(value).ok()).collect();
+    let may_wait = awaits_members(scope);
+    let come = members::named(tx, delta.add.keys(), may_wait).await?;
+    let go = members::named(tx, delta.remove.iter(), may_wait).await?;
     if !come.is_empty() {
         guard::release(tx, Departure::RemoveMember, &come, group.0).await?;
     }
-    let leaving = members::leaving(tx, group, delta).await?;
-    match admit(tx, scope, Departure::RemoveMember, &leaving, group.0, &leaving).await? {
+    let leaving = members::leaving(tx, group, delta.clear, &come, &go).await?;
+    let people = members::people(tx, &leaving).await?;
+    match admit(tx, scope, Departure::RemoveMember, &leaving, group.0, &people).await? {
         Verdict::Go => Ok(None),
         Verdict::Held => Ok(Some(MembersDelta { add: delta.add.clone(), ..MembersDelta::default() })),
     }

@@ -51,6 +51,9 @@ pub async fn get_by_id(store: &Store, scope: &Scope, id: &str) -> Result<Role> {
 
 pub async fn create(store: &Store, scope: &Scope, name: &str, description: Option<&str>) -> Result<Role> {
     let (id, parsed) = (RoleId(Uuid::now_v7()), &parse(name)?);
+    if name.eq_ignore_ascii_case(SCIM_MANAGED) {
+        return Err(Error::Conflict(format!("Role with name {name} already exists")));
+    }
     let description = description.filter(|text| !text.is_empty());
     transaction(store, scope, |mut tx| async move {
         roles::insert(&mut tx, id, parsed, description, scope.at).await.map_err(|e| taken(e, name))?;

@@ -129,12 +129,28 @@ pub const CHANGE: &str = "
     UNION ALL
     (SELECT NULL, NULL, NULL FROM barred LIMIT 1)";
 
-/// Members of the group `$2` who are not among those named by id or `externalId`.
-const LEFT_OUT: &str = "
-    SELECT member_id FROM group_members
-     WHERE realm_id = $1 AND group_id = $2 AND member_id <> ALL ($3)
-       AND member_id NOT IN (SELECT id FROM users
-                              WHERE realm_id = $1 AND external_id = ANY ($4) AND external_id IS NOT NULL)";
+/// Whom values name, as [`CHANGE`] finds them: `$3` are the same as ids, `$4` lets an `externalId` be one.
+const NAMED: &str = "
+    SELECT coalesce(u.id, g.id, e.id) AS id
+      FROM unnest($2::text[], $3::uuid[]) AS n (value, id)
+      LEFT JOIN LATERAL (SELECT id FROM users WHERE realm_id = $1 AND id = n.id AND managed LIMIT 1) u ON true
+      LEFT JOIN LATERAL (SELECT id FROM groups WHERE realm_id = $1 AND id = n.id AND managed LIMIT 1) g ON true
+      LEFT JOIN LATERAL (
+          SELECT (array_agg(id))[1] AS id FROM users
+           WHERE $4 AND u.id IS NULL AND g.id IS NULL AND realm_id = $1 AND external_id = n.value AND managed
+          HAVING count(*) = 1) e ON true
+     WHERE coalesce(u.id, g.id, e.id) IS NOT NULL";
+
+/// The users among `$2`, and in the groups among `$2` and in those.
+const PEOPLE: &str = "
+    WITH RECURSIVE inside (id) AS (
+        SELECT id FROM unnest($2::uuid[]) AS id
+        UNION
+        SELECT m.member_id
+          FROM inside, LATERAL (SELECT member_id FROM group_members
+                                 WHERE realm_id = $1 AND group_id = inside.id OFFSET 0) m)
+    SELECT i.id FROM inside i
+     WHERE NOT EXISTS (SELECT FROM groups g WHERE g.realm_id = $1 AND g.id = i.id) LIMIT 100000";
 
 /// Rows of a stretch: at least one for each group that it reaches, so that a group which is gone is not taken for an
 /// empty one. Each group is read in the order of its primary key; what joins them by `LATERAL` keeps their order. `$5`
@@ -239,23 +255,36 @@ pub async fn change(
     Ok(if unknown.is_empty() { Outcome::Barred } else { Outcome::Unknown(unknown) })
 }
 
-/// The members who would leave a locked group by `delta`.
-pub async fn leaving(tx: &mut RealmTx, group: GroupId, delta: &MembersDelta) -> Result<Vec<Uuid>> {
-    let (come, go): (Vec<&str>, Vec<Uuid>) = (
-        delta.add.keys().map(String::as_str).collect(),
-        delta.remove.iter().filter_map(|value| Uuid::try_parse(value).ok()).collect(),
-    );
-    let come_ids: Vec<Uuid> = come.iter().filter_map(|value| Uuid::try_parse(value).ok()).collect();
-    if !delta.clear && go.is_empty() {
+/// Whom the values name, who are users and groups of the realm; `may_wait` as in [`Rules`].
+pub async fn named<'a>(
+    tx: &mut RealmTx,
+    values: impl Iterator<Item = &'a String>,
+    may_wait: bool,
+) -> Result<Vec<Uuid>> {
+    let values: Vec<&str> = values.map(String::as_str).collect();
+    if values.is_empty() {
         return Ok(Vec::new());
     }
-    let rows = if delta.clear {
-        tx.query(LEFT_OUT, &[&group.0, &come_ids, &come]).await?
-    } else {
-        let sql = "SELECT member_id FROM group_members WHERE realm_id = $1 AND group_id = $2 AND member_id = ANY ($3)";
-        tx.query(sql, &[&group.0, &go]).await?
-    };
-    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+    let ids: Vec<Option<Uuid>> = values.iter().map(|value| Uuid::try_parse(value).ok()).collect();
+    tx.query(NAMED, &[&values, &ids, &may_wait]).await?.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}
+
+/// The members who would leave a locked group if all but `come` left, or if `go` left.
+pub async fn leaving(tx: &mut RealmTx, group: GroupId, all: bool, come: &[Uuid], go: &[Uuid]) -> Result<Vec<Uuid>> {
+    if !all && go.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sql = "SELECT member_id FROM group_members
+                WHERE realm_id = $1 AND group_id = $2 AND member_id <> ALL ($3) AND ($4 OR member_id = ANY ($5))";
+    tx.query(sql, &[&group.0, &come, &all, &go]).await?.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}
+
+/// The users whom these members are or hold.
+pub async fn people(tx: &mut RealmTx, members: &[Uuid]) -> Result<Vec<Uuid>> {
+    if members.is_empty() {
+        return Ok(Vec::new());
+    }
+    tx.query(PEOPLE, &[&members]).await?.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
 /// The members of `groups` from `place` on, as far as a stretch goes; and commits. [`Error::Dangling`] if one of the

@@ -183,3 +183,62 @@ async fn who_left_one_by_one_over_time_and_who_is_gone_already_are_no_wave() {
     assert_eq!(active(&realm).await, 1);
     assert_eq!(status(&realm).await["held"], 0);
 }
+
+/// Users with an `externalId` of their own: `ext-0` and on.
+async fn with_external_ids(realm: &Realm, count: usize) -> Vec<String> {
+    let mut ids = Vec::new();
+    for n in 0..count {
+        let user = json!({ "schemas": [USER], "userName": format!("user-{n}"), "externalId": format!("ext-{n}") });
+        ids.push(realm.create_user(user).await.id());
+    }
+    ids
+}
+
+#[tokio::test]
+async fn a_member_is_the_same_by_whatever_name_it_leaves_and_comes_back() {
+    let realm = guarded(2).await;
+    realm.policy("unknown_members", "pending").await;
+    let ids = with_external_ids(&realm, 6).await;
+    let group = realm.group("team", &ids.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let path = format!("/Groups/{group}");
+    let by_external_id: Vec<Value> = (0..6).map(|n| json!({ "value": format!("ext-{n}") })).collect();
+    let gone = json!([{ "op": "remove", "path": "members", "value": by_external_id }]);
+    assert_eq!(realm.operations(&path, gone).await.status, 204);
+    assert_eq!((realm.members_of(&group).await.len(), &status(&realm).await["held"]), (6, &json!(6)));
+    let back = json!([{ "op": "add", "path": "members", "value": by_external_id[1..] }]);
+    assert_eq!(realm.operations(&path, back).await.status, 204);
+    assert_eq!(resolve(&realm, "apply").await["done"], 1);
+    assert_eq!(realm.members_of(&group).await.len(), 5);
+}
+
+#[tokio::test]
+async fn a_group_which_leaves_a_group_takes_all_its_people_along() {
+    let realm = guarded(3).await;
+    let ids = users(&realm, 5).await;
+    let child = realm.group("child", &ids.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let (parent, other) = (realm.group("parent", &[&child]).await, realm.group("other", &[&child]).await);
+    let gone = json!([{ "op": "remove", "path": format!("members[value eq \"{child}\"]") }]);
+    assert_eq!(realm.operations(&format!("/Groups/{parent}"), gone).await.status, 204);
+    assert_eq!(realm.delete(&format!("/Groups/{other}")).await.status, 204);
+    assert_eq!(realm.members_of(&parent).await, [child]);
+    let held = status(&realm).await;
+    assert_eq!((&held["held"], &held["departed"]), (&json!(2), &json!(5)));
+}
+
+#[tokio::test]
+async fn who_is_written_to_is_not_deleted() {
+    let realm = guarded(1).await;
+    let ids = users(&realm, 4).await;
+    let group = realm.group("team", &[&ids[0], &ids[1], &ids[2]]).await;
+    for path in [format!("/Groups/{group}"), format!("/Users/{}", ids[0]), format!("/Users/{}", ids[1])] {
+        assert_eq!(realm.delete(&path).await.status, 204);
+    }
+    assert_eq!(status(&realm).await["held"], 3);
+    let put = json!({ "schemas": [USER], "userName": "user-0", "active": true });
+    assert_eq!(realm.put(&format!("/Users/{}", ids[0]), put).await.status, 200);
+    let renamed = json!([{ "op": "replace", "path": "displayName", "value": "crew" }]);
+    assert_eq!(realm.operations(&format!("/Groups/{group}"), renamed).await.status, 204);
+    assert_eq!(resolve(&realm, "apply").await, json!({ "done": 1, "held": 0 }));
+    assert_eq!(realm.names("active eq true").await, ["user-0", "user-2", "user-3"]);
+    assert_eq!(realm.members_of(&group).await.len(), 2);
+}

@@ -9,9 +9,9 @@ use crate::{
     http::{
         Edge,
         exchange::{Permitted, Reply, empty, json as answer},
-        failure::Result,
+        failure::{Failure, Result},
     },
-    model::admin::Admin,
+    model::{admin::Admin, realm::Domain},
     provision::realms,
 };
 
@@ -31,6 +31,9 @@ pub async fn list(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
 
 pub async fn add(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
     let written: Written = body(&call)?;
+    if Domain::parse(&written.domain).is_ok_and(|domain| edge.access.is_platform(&domain)) {
+        return Err(Failure::Invalid("this is the platform's own host: a realm's domain is another one".into()));
+    }
     let domain = realms::add_domain(&edge.store, call.param("realm"), &written.domain, &call.cause()).await?;
     edge.access.forget();
     Ok(answer(StatusCode::CREATED, &Written { domain: domain.as_str().to_owned() }))

@@ -278,6 +278,9 @@ fn representation(call: &Permitted<Admin>, user: &User, brief: bool) -> Result<U
     })
 }
 
+/// Each word is a condition of its own.
+const MAX_TERMS: usize = 20;
+
 fn wanted(call: &Permitted<Admin>) -> Result<UserSearch> {
     let state = text(call, "state").map(|text| {
         let states = [State::Shadow, State::Active, State::Disabled];
@@ -285,8 +288,13 @@ fn wanted(call: &Permitted<Admin>) -> Result<UserSearch> {
         known.ok_or_else(|| Failure::Invalid("`state` is `shadow`, `active` or `disabled`".into()))
     });
     let folded = |name| text(call, name).map(fold);
+    let terms = text(call, "search").map(Term::all_of).unwrap_or_default();
+    let wanted = terms.len() + text(call, "q").map_or(0, |q| pairs(q).len());
+    if wanted > MAX_TERMS {
+        return Err(Failure::Invalid(format!("`search` and `q` may have {MAX_TERMS} words and pairs in all")));
+    }
     Ok(UserSearch {
-        terms: text(call, "search").map(Term::all_of).unwrap_or_default(),
+        terms,
         user_name: folded("username"),
         email: folded("email"),
         first_name: folded("firstName"),

@@ -131,6 +131,9 @@ where
             }
             let base_url = edge.settings.public_url.clone();
             let ask = Arc::new(read(&mut call, &edge, base_url).await?);
+            if let Some((name, _)) = ask.query.iter().find(|(_, value)| value.contains('\0')) {
+                return Err(Failure::Invalid(format!("`{name}` holds a null character, which nothing here does")));
+            }
             let mut tries = 0;
             loop {
                 tries += 1;

@@ -3,11 +3,14 @@
 use http::StatusCode;
 
 use super::{TRIES, form::Form, refused};
-use crate::http::{
-    Edge,
-    exchange::{Permitted, Reply, json},
-    failure::Result,
-    route::Anyone,
+use crate::{
+    access::oauth::client::Refusal,
+    http::{
+        Edge,
+        exchange::{Permitted, Reply, json},
+        failure::{Failure, Result},
+        route::Anyone,
+    },
 };
 
 /// The grant `client_credentials` (RFC 6749 §4.4).
@@ -22,7 +25,18 @@ pub async fn token(edge: &Edge, call: &Permitted<Anyone>, form: &Form) -> Result
     let mut tries = 1;
     loop {
         let outcome = async {
-            let (realm, client) = edge.access.client(&place, proof, call.at).await?;
+            // Failures are counted by address, so that a stranger who guesses locks out nobody but himself.
+            let (guesser, mut found) = (format!("{}@{}", place.name, call.address), None);
+            let check = async {
+                match edge.access.client(&place, proof, call.at).await {
+                    Ok(known) => found = Some(known),
+                    Err(Refusal::Unknown) => {}
+                    Err(refusal) => return Err(Failure::from(refusal)),
+                }
+                Ok(found.is_some())
+            };
+            let is_admitted = edge.operators.admits_client(&guesser, call.address, check).await?;
+            let (realm, client) = found.filter(|_| is_admitted).ok_or(Failure::WrongClient)?;
             // Told only to who has proven to be a client of the realm.
             if !realm.scim_enabled {
                 return Err(refused("unauthorized_client", "SCIM is switched off for this realm"));
