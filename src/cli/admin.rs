@@ -40,13 +40,13 @@ pub enum Verb {
     /// Let an operator sign in again after too many wrong passwords
     Unlock { username: String },
     /// Give an operator or a service account roles
-    Grant(Roles),
+    Grant(Mapping),
     /// Take roles from an operator or a service account
-    Revoke(Roles),
+    Revoke(Mapping),
 }
 
 #[derive(Debug, Args)]
-pub struct Roles {
+pub struct Mapping {
     /// The operator's name, or the id of the client in `master`
     name: String,
     /// `admin` or `create-realm`; with --realm `view-realm`, `manage-realm`, `view-users`, `manage-users`, `view-events`
@@ -137,7 +137,7 @@ async fn unlock(client: &Client, username: &str) -> Result<Report, Failure> {
 }
 
 /// Gives (`POST`) or takes (`DELETE`) roles.
-async fn set_roles(client: &Client, wish: &Roles, method: Method) -> Result<Report, Failure> {
+async fn set_roles(client: &Client, wish: &Mapping, method: Method) -> Result<Report, Failure> {
     let operator = find_any(client, &wish.name).await?;
     let mappings = match &wish.realm {
         None => "/role-mappings/realm".to_owned(),

@@ -367,7 +367,7 @@ mod tests {
     #[test]
     fn a_digest_is_read_as_products_write_it() {
         let digest = TokenHash::of("sk_1");
-        let hex: String = digest.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = digest.as_bytes().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
         let base64 = general_purpose::STANDARD.encode(digest.as_bytes());
         let url = general_purpose::URL_SAFE_NO_PAD.encode(digest.as_bytes());
         let known = KnownHash::Digest(digest.as_bytes().to_vec());

@@ -243,14 +243,14 @@ async fn perform(store: &Store, realm: &Realm, changes: &[HeldChange], cause: &C
     let (subject, any) = (first.subject.to_string(), Preconditions::default());
     let outcome = match first.departure {
         Departure::DeactivateUser => {
-            let operation = Operation { op: Op::Replace, path: path("active"), value: Some(Value::Bool(false)) };
+            let operation = Operation { op: Op::Replace, path: Some(path("active")), value: Some(Value::Bool(false)) };
             users::patch(store, &scope, &subject, &[operation], any, "").await.map(|_| ())
         }
         Departure::DeleteUser => users::delete(store, &scope, &subject, any).await.map(|_| ()),
         Departure::DeleteGroup => groups::delete(store, &scope, &subject, any).await.map(|_| ()),
         Departure::RemoveMember => {
             let gone: Vec<Value> = changes.iter().map(|change| json!({ "value": change.subject })).collect();
-            let operation = Operation { op: Op::Remove, path: path("members"), value: Some(gone.into()) };
+            let operation = Operation { op: Op::Remove, path: Some(path("members")), value: Some(gone.into()) };
             let group = first.group.to_string();
             groups::patch(store, &scope, &group, &[operation], any, Membership::Unread).await.map(|_| ())
         }
@@ -277,6 +277,6 @@ async fn resolve(store: &Store, realm: &Realm, cause: &Cause, action: Action<'_>
     Ok(Resolved { done, held })
 }
 
-fn path(attribute: &str) -> Option<Path> {
-    Some(Path { attr: AttrPath::of(attribute), filter: None, sub: None })
+fn path(attribute: &str) -> Path {
+    Path { attr: AttrPath::of(attribute), filter: None, sub: None }
 }

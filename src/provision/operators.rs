@@ -195,7 +195,7 @@ async fn set_roles(store: &Store, id: &str, roles: &Roles, held: bool, cause: &C
 /// Each client of `master` is an operator, by its service account: see [`service_account`].
 pub(super) async fn client_created(tx: &mut RealmTx, client: &Client) -> Result<()> {
     let (admin, username) = service_account(client)?;
-    Ok(admins::insert(tx, &admin, &username, None).await.map_err(taken)?)
+    admins::insert(tx, &admin, &username, None).await.map_err(taken)
 }
 
 /// A new secret ends the sessions which the old one began.

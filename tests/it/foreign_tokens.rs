@@ -19,7 +19,8 @@ const SLOW: [&str; 5] = [
 
 /// The digest which another product has of the token, in hexadecimal digits.
 pub fn hex_of(algorithm: &'static digest::Algorithm, token: &str) -> String {
-    digest::digest(algorithm, token.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    let digest = digest::digest(algorithm, token.as_bytes());
+    digest.as_ref().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
 /// A realm without a token of ours, which takes this one instead.

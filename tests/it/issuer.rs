@@ -83,11 +83,12 @@ impl Issuer {
         let now = Timestamp::now().as_second();
         let mut claims = json!({ "iss": self.url, "aud": APP, "iat": now, "exp": now + 300 });
         let map = claims.as_object_mut().expect("it is one");
-        for (name, value) in more.as_object().expect("claims are an object") {
+        let Value::Object(more) = more else { panic!("claims are an object") };
+        for (name, value) in more {
             if value.is_null() {
-                map.remove(name)
+                map.remove(&name)
             } else {
-                map.insert(name.clone(), value.clone())
+                map.insert(name, value)
             };
         }
         self.key().sign(&claims)

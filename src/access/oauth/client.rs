@@ -81,9 +81,12 @@ impl Access {
         proof: Proof<'_>,
         at: Timestamp,
     ) -> Result<(Arc<Realm>, Client), Refusal> {
+        // Boxed: both look things up, which makes them large.
         let found = match proof {
-            Proof::Secret { client_id, secret } => self.by_secret(place, client_id, secret).await?,
-            Proof::Assertion { client_id, assertion } => self.by_assertion(place, client_id, assertion, at).await?,
+            Proof::Secret { client_id, secret } => Box::pin(self.by_secret(place, client_id, secret)).await?,
+            Proof::Assertion { client_id, assertion } => {
+                Box::pin(self.by_assertion(place, client_id, assertion, at)).await?
+            }
         };
         let realm = place.realm.clone().filter(|realm| realm.enabled);
         realm.zip(found.filter(|client| client.enabled)).ok_or(Refusal::Unknown)

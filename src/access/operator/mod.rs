@@ -347,12 +347,11 @@ impl Operators {
 
     async fn issue(&self, admin: &Admin, session: Session, now: Timestamp) -> Result<Tokens, Refusal> {
         let Shared { issuer, lives, keys, .. } = &*self.shared;
-        let (access_life, refresh_life) = match admin.client_id {
-            Some(_) => (seconds(lives.service), None),
-            None => {
-                let (access, refresh) = lives.of(session, now);
-                (access, Some(refresh))
-            }
+        let (access_life, refresh_life) = if admin.client_id.is_some() {
+            (seconds(lives.service), None)
+        } else {
+            let (access, refresh) = lives.of(session, now);
+            (access, Some(refresh))
         };
         let signer = keys.signer().await?;
         let access = Claims::new(Kind::Bearer, issuer, admin.id, session, now, access_life);

@@ -59,7 +59,8 @@ async fn client_of(edge: &Edge, call: &Permitted<Anyone>, form: &Form) -> Result
         }
         Ok(found.is_some())
     };
-    let is_admitted = edge.operators.admits_client(client_id, call.address, check).await?;
+    // Boxed, since it holds the whole look-up.
+    let is_admitted = Box::pin(edge.operators.admits_client(client_id, call.address, check)).await?;
     found.filter(|_| is_admitted).ok_or(Failure::WrongClient)
 }
 

@@ -308,10 +308,7 @@ async fn take_group(tx: &mut RealmTx, scope: &Scope, new: &NewGroup) -> Result<O
         return Ok(Outcome::Created);
     };
     if !document.managed {
-        return Err(Error::Conflict(format!(
-            "`{}` is a group which operators keep, and not the identity provider",
-            id
-        )));
+        return Err(Error::Conflict(format!("`{id}` is a group which operators keep, and not the identity provider")));
     }
     let updated = update_group(tx, scope, new, &document).await?;
     let moved = move_members(tx, scope, id, &delta).await?;

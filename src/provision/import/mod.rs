@@ -34,6 +34,9 @@ use crate::{
 pub const MOST_LINES: usize = 1_000;
 
 /// A line and its number.
+/// The lines which are ones, with their numbers, and what is to be told of the others.
+type Understood = (Vec<(usize, Line)>, Vec<LineReport>);
+
 type Numbered<'a> = (usize, &'a Line);
 
 /// Takes a batch of lines into the realm, or rehearses that. One report for each line which is not blank, in their order.
@@ -69,7 +72,7 @@ pub async fn batch(store: &Store, name: &str, text: &[u8], rehearsal: bool, caus
 }
 
 /// The lines as they can be understood, and reports on those which cannot.
-fn read(text: &[u8], rehearsal: bool) -> Result<(Vec<(usize, Line)>, Vec<LineReport>)> {
+fn read(text: &[u8], rehearsal: bool) -> Result<Understood> {
     let (mut lines, mut reports) = (Vec::new(), Vec::new());
     let written = text.split(|byte| *byte == b'\n').enumerate();
     for (at, text) in written.filter(|(_, text)| !text.trim_ascii().is_empty()) {

@@ -57,7 +57,7 @@ pub(super) fn routes() -> Vec<Route> {
 
 async fn get(_: Edge, call: Permitted<Admin>) -> Result<Reply> {
     let Admin { id, username, rights, .. } = call.caller();
-    let roles = rights.master_roles().map(|role| role.as_str()).collect();
+    let roles = rights.master_roles().map(crate::model::admin::MasterRole::as_str).collect();
     Ok(json(StatusCode::OK, &Me { id: *id, username, roles, realms: &rights.realms }))
 }
 
