@@ -110,7 +110,7 @@ impl Access {
     /// The host of an authority, if it can be a custom domain at all. The platform's own host cannot, so that nobody who
     /// may manage one realm takes the platform from all others.
     fn domain_of(&self, authority: &str) -> Option<Domain> {
-        domain_of(authority).filter(|domain| !self.is_platform(domain))
+        custom_domain_of(authority, self.shared.platform.as_ref())
     }
 
     async fn known_alias<'p>(&self, candidates: &[&'p str]) -> Result<Option<(Arc<Realm>, &'p str)>, Error> {
@@ -171,4 +171,25 @@ pub fn domain_of(authority: &str) -> Option<Domain> {
         _ => authority,
     };
     Domain::parse(host).ok()
+}
+
+fn custom_domain_of(authority: &str, platform: Option<&Domain>) -> Option<Domain> {
+    domain_of(authority).filter(|domain| Some(domain) != platform)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_platforms_own_host_is_nobodys_domain() {
+        let platform = Domain::parse("gate.example.test").unwrap();
+        let custom = |authority| custom_domain_of(authority, Some(&platform)).map(|domain| domain.as_str().to_owned());
+        assert_eq!(custom("id.acme.example:8443").as_deref(), Some("id.acme.example"));
+        for platforms in
+            ["gate.example.test", "GATE.example.test:8080", "gate.example.test.", "127.0.0.1:80", "localhost"]
+        {
+            assert_eq!(custom(platforms), None, "{platforms}");
+        }
+    }
 }

@@ -398,21 +398,6 @@ async fn the_openapi_document_tells_of_every_route_and_of_no_other() {
 }
 
 #[tokio::test]
-async fn nobody_takes_the_platforms_own_host_as_a_domain() {
-    let world = World::with(&[("REALMGATE_PUBLIC_URL", "http://gate.example.test:8080")]);
-    let realm = world.new_realm().await;
-    let refused = realm.admin.post("/domains", json!({ "domain": "Gate.example.test" })).await;
-    assert_eq!(refused.status, 400, "{refused}");
-    // However it came to be there.
-    let sql = "INSERT INTO realm_domains SELECT 'gate.example.test', id, now() FROM realms WHERE name = $1";
-    world.superuser().await.execute(sql, &[&realm.name]).await.expect("a row");
-    let host = |caller: &crate::world::Caller| caller.header("Host", "gate.example.test:8080");
-    let other = world.new_realm().await;
-    assert_eq!(host(&other.idp()).get("/Users").await.status, 200);
-    assert_eq!(host(&other.admin).get("").await.status, 200);
-}
-
-#[tokio::test]
 async fn a_query_which_no_text_can_be_is_a_mistake_of_the_client() {
     let realm = World::realm().await;
     let root = realm.admin.at_root();

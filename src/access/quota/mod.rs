@@ -376,7 +376,7 @@ mod tests {
     fn what_redis_refuses_is_refused_until_then_without_asking_again() {
         let limit = limit(10, 3);
         let mut tally = Tally::default();
-        tally.hear(Answer { granted: 0, wait: ms(70), whole_in: ms(300) }, ms(0));
+        tally.hear(Answer { granted: 0, wait: ms(70), whole_in: ms(270) }, ms(0));
         let spent = tally.take_leased(limit, ms(20)).expect("it is known").expect_err("nothing is left");
         assert_eq!((spent.wait, spent.standing.remaining, spent.retry_after()), (ms(50), 0, 1));
         assert!(tally.take_leased(limit, ms(70)).is_none());
