@@ -108,10 +108,22 @@ pub async fn run(config: Config, ready_file: Option<PathBuf>) -> Result<()> {
             (Some(log), Some(writer))
         }
     };
-    let waiting = config.limits.max_requests_in_flight.div_ceil(4);
-    let feed = Feed::start(&store, feed::Options { sweep_every: config.events.sweep_every, waiting });
-    let edge =
-        Edge { store: store.clone(), access, operators, quotas, shares, walks: Walks::new(), feed, log, settings };
+    let places = config.limits.max_requests_in_flight;
+    let options =
+        feed::Options { sweep_every: config.events.sweep_every, waiting: places.div_ceil(4), live: places.div_ceil(8) };
+    let feed = Feed::start(&store, options);
+    let edge = Edge {
+        store: store.clone(),
+        access,
+        operators,
+        quotas,
+        shares,
+        walks: Walks::new(),
+        feed,
+        log,
+        settings,
+        phase: phase.clone(),
+    };
     let ops = Ops { store: store.clone(), bus, phase: phase.clone(), metrics: Arc::new(metrics.clone()) };
     tokio::spawn(upkeep(metrics));
     tokio::spawn(watch_tokens(store.clone()));

@@ -9,6 +9,7 @@ mod audit;
 mod client;
 mod conformance;
 mod domain;
+mod event;
 mod export;
 mod group;
 mod guard;
@@ -105,6 +106,8 @@ pub enum Manage {
     Client(Noun<oauth_client::Verb>),
     /// Issuers whose access tokens open the SCIM of a realm
     Issuer(Noun<issuer::Verb>),
+    /// What happened in a realm, in order
+    Event(Noun<event::Verb>),
     /// Who signs the users of a realm in
     SignIn(Noun<sign_in::Verb>),
     /// Operators of this server, and what each may do
@@ -208,6 +211,7 @@ async fn answer(command: Manage) -> Result<(), Failure> {
         Manage::Log(log) => return log.run().await,
         Manage::Client(noun) => (oauth_client::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::Issuer(noun) => (issuer::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
+        Manage::Event(noun) => return event::run(noun).await,
         Manage::SignIn(noun) => (sign_in::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::Admin(noun) => (admin::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::Import(import) => return import.run().await,
@@ -331,6 +335,8 @@ mod tests {
             "issuer add acme --issuer https://sts.example --audience scim --claim tid=1",
             "issuer remove acme https://sts.example",
             "issuer list acme",
+            "event list acme --after 7 --types dsync.user.*,role.created --limit 10 -o json",
+            "event tail acme --types dsync.user.deleted",
             "sign-in show acme",
             "sign-in set acme --issuer https://login.example --audience a --audience b --match upn=userName",
             "sign-in clear acme",

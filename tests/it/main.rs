@@ -35,6 +35,7 @@ mod keycloak_clients;
 mod large_groups;
 mod leaver_guard;
 mod lists;
+mod live;
 mod local_people;
 mod moving;
 mod nodes;

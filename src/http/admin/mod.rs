@@ -8,6 +8,7 @@ mod events;
 mod groups;
 mod guard;
 mod identity;
+mod live;
 mod moving;
 mod operators;
 mod query;
