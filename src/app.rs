@@ -32,6 +32,7 @@ use crate::{
         quota::Quotas,
     },
     config::{self, Config},
+    feed::{self, Feed},
     http::{
         self, Edge, Settings,
         exchange::Request,
@@ -107,7 +108,10 @@ pub async fn run(config: Config, ready_file: Option<PathBuf>) -> Result<()> {
             (Some(log), Some(writer))
         }
     };
-    let edge = Edge { store: store.clone(), access, operators, quotas, shares, walks: Walks::new(), log, settings };
+    let waiting = config.limits.max_requests_in_flight.div_ceil(4);
+    let feed = Feed::start(&store, feed::Options { sweep_every: config.events.sweep_every, waiting });
+    let edge =
+        Edge { store: store.clone(), access, operators, quotas, shares, walks: Walks::new(), feed, log, settings };
     let ops = Ops { store: store.clone(), bus, phase: phase.clone(), metrics: Arc::new(metrics.clone()) };
     tokio::spawn(upkeep(metrics));
     tokio::spawn(watch_tokens(store.clone()));

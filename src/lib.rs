@@ -4,6 +4,7 @@ pub mod access;
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod feed;
 pub mod http;
 pub mod model;
 pub mod outbound;

@@ -37,6 +37,9 @@ const REDIS_CONNECTED: &str = "realmgate_redis_connected";
 const QUOTA_ASKS: &str = "realmgate_quota_asks_total";
 const RATE_LIMITED: &str = "realmgate_rate_limited_total";
 const LOG_DROPPED: &str = "realmgate_request_log_dropped_total";
+const EVENTS: &str = "realmgate_events_total";
+const OUTBOX_ROWS: &str = "realmgate_outbox_rows";
+const OUTBOX_AGE: &str = "realmgate_outbox_age_seconds";
 const SIGN_INS: &str = "realmgate_sign_ins_total";
 const LOGIN_LOCKS: &str = "realmgate_login_locks_total";
 const BUILD_INFO: &str = "realmgate_build_info";
@@ -63,6 +66,9 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
     ),
     (Kind::Counter, RATE_LIMITED, Unit::Count, "Requests beyond their realm's limit, by lane and outcome."),
     (Kind::Counter, LOG_DROPPED, Unit::Count, "Entries missing in the request log, by reason."),
+    (Kind::Counter, EVENTS, Unit::Count, "Changes which this node gave their place in a realm's sequence of events."),
+    (Kind::Gauge, OUTBOX_ROWS, Unit::Count, "Changes which wait for their place, as of the last look, each second."),
+    (Kind::Gauge, OUTBOX_AGE, Unit::Seconds, "How long the oldest of them has waited, 0 if none does."),
     (Kind::Counter, SIGN_INS, Unit::Count, "Sign-ins which applications asked about, by outcome."),
     (
         Kind::Counter,
@@ -331,6 +337,17 @@ pub fn rate_limited(lane: Lane, let_in: bool) {
 /// So many entries are missing in the request log.
 pub fn request_log_dropped(reason: Dropped, entries: usize) {
     counter!(LOG_DROPPED, "reason" => reason.as_str()).increment(entries as u64);
+}
+
+/// So many changes were given their places.
+pub fn events(rows: i64) {
+    counter!(EVENTS).increment(u64::try_from(rows).unwrap_or_default());
+}
+
+/// So many changes wait for their places, the oldest for so long.
+pub fn outbox(rows: i64, age: Option<Duration>) {
+    gauge!(OUTBOX_ROWS).set(u32::try_from(rows).unwrap_or(u32::MAX));
+    gauge!(OUTBOX_AGE).set(age.unwrap_or_default().as_secs_f64());
 }
 
 /// An application asked about a sign-in.

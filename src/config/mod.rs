@@ -55,6 +55,7 @@ pub struct Config {
     pub limits: Limits,
     pub tokens: Tokens,
     pub request_log: RequestLog,
+    pub events: Events,
     pub admin: Admin,
     pub outbound: Outbound,
     pub rate_limit: RateLimit,
@@ -156,6 +157,13 @@ pub struct RequestLog {
     pub enabled: bool,
     #[serde(deserialize_with = "value::count")]
     pub queue: usize,
+    #[serde(deserialize_with = "value::duration")]
+    pub sweep_every: Duration,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Events {
     #[serde(deserialize_with = "value::duration")]
     pub sweep_every: Duration,
 }

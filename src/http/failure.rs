@@ -62,6 +62,11 @@ pub enum Failure {
     SignIn { error: &'static str, description: &'static str },
     #[error(transparent)]
     Verb(#[from] provision::Error),
+    /// The reader of events was away for too long.
+    #[error(
+        "those events are no longer kept: read the realm anew (an export tells the `seq` to go on from), or go on from the oldest, {oldest}"
+    )]
+    Forgotten { oldest: i64 },
     /// Too many requests are in flight.
     #[error("too many requests are in flight, try again in a moment")]
     Busy,

@@ -21,6 +21,7 @@ use tower::{Layer, ServiceBuilder, util::BoxCloneSyncService};
 
 use crate::{
     access::{Access, operator::Operators, quota::Quotas},
+    feed::Feed,
     request_log::RequestLog,
     scim::list::PageSizes,
     store::Store,
@@ -43,6 +44,7 @@ pub struct Edge {
     pub quotas: Quotas,
     pub shares: Shares,
     pub walks: Walks,
+    pub feed: Feed,
     /// `None` if nothing is written down.
     pub log: Option<RequestLog>,
     pub settings: Arc<Settings>,

@@ -8,6 +8,7 @@ pub mod alias;
 pub mod audit;
 pub mod client;
 pub mod document;
+pub mod event;
 pub mod group;
 pub mod guard;
 pub mod identity;

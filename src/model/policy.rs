@@ -27,6 +27,8 @@ pub struct Policy {
     pub request_log: RequestLog,
     /// How long the request log goes back.
     pub request_log_keep: Kept,
+    /// How long events can be read.
+    pub events_keep: EventsKept,
 }
 
 /// How many requests a realm may send, over all nodes.
@@ -204,6 +206,17 @@ impl Default for Kept {
     /// Two weeks: a fault is often told of days after it began.
     fn default() -> Self {
         Self(Span::days(14))
+    }
+}
+
+/// How long events are kept: a consumer which was away for less misses nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct EventsKept(pub Span);
+
+impl Default for EventsKept {
+    fn default() -> Self {
+        Self(Span::days(30))
     }
 }
 

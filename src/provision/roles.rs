@@ -56,7 +56,7 @@ pub async fn create(store: &Store, scope: &Scope, name: &str, description: Optio
     }
     let description = description.filter(|text| !text.is_empty());
     transaction(store, scope, |mut tx| async move {
-        roles::insert(&mut tx, id, parsed, description, scope.at).await.map_err(|e| taken(e, name))?;
+        roles::insert(&mut tx, id, parsed, description, &Origin::of(scope)).await.map_err(|e| taken(e, name))?;
         let role = Role { id, name: name.to_owned(), description: description.map(str::to_owned) };
         audit::append(&mut tx, scope, Action { word: "role.create", target: name }, None, Some(&shown(&role))).await?;
         tx.commit().await?;
@@ -85,7 +85,7 @@ pub async fn update(
             after.description = Some(text.to_owned()).filter(|text| !text.is_empty());
         }
         if before != after {
-            roles::update(&mut tx, &after).await.map_err(|e| taken(e, new_name))?;
+            roles::update(&mut tx, &after, &Origin::of(scope)).await.map_err(|e| taken(e, new_name))?;
             let action = Action { word: "role.update", target: name };
             audit::append(&mut tx, scope, action, Some(&shown(&before)), Some(&shown(&after))).await?;
         }
@@ -99,7 +99,7 @@ pub async fn delete(store: &Store, scope: &Scope, name: &str) -> Result<()> {
     transaction(store, scope, |mut tx| async move {
         let role = roles::find_by_name(&mut tx, name).await?.ok_or_else(not_found)?;
         unreserved(&role)?;
-        roles::delete(&mut tx, role.id).await?;
+        roles::delete(&mut tx, role.id, &Origin::of(scope)).await?;
         let action = Action { word: "role.delete", target: name };
         audit::append(&mut tx, scope, action, Some(&shown(&role)), None).await?;
         Ok(tx.commit().await?)
@@ -198,7 +198,7 @@ async fn change(store: &Store, scope: &Scope, holder: Holder, named: &[Named], m
         let changed = if maps {
             roles::map(&mut tx, holder, &ids, &Origin::of(scope)).await?
         } else {
-            roles::unmap(&mut tx, holder, &ids).await?
+            roles::unmap(&mut tx, holder, &ids, &Origin::of(scope)).await?
         };
         wanted.retain(|role| changed.contains(&role.id.0));
         if !wanted.is_empty() {

@@ -19,6 +19,7 @@ use crate::{
     },
     store::{
         Store,
+        outbox::{self, Origin},
         tokens::{self, Expiring},
         tx::RealmTx,
     },
@@ -47,6 +48,7 @@ pub async fn enable(store: &Store, name: &str, expires_in: Option<Span>, cause: 
         }
         realm.scim_enabled = true;
         let token = renew(&mut tx, Rotation { overlap: None, expires_in }, cause.at).await?;
+        outbox::tell(&mut tx, "dsync.activated", realm.id.0, &json!({}), &Origin::of(cause)).await?;
         let told = json!({ "token": token.prefix(), "expires_in": expires_in });
         Ok(Changed::new(tx, realm, token).telling(told))
     })

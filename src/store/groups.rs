@@ -38,8 +38,8 @@ pub const INSERT: &str = "
         INSERT INTO groups (realm_id, id, version, created_at, updated_at, display_name_key, unique_name, external_id,
                             attributes, comparable, managed)
         VALUES ($1, $2, 1, $3, $3, $4, $5, $6, $9, $10, $11))
-    INSERT INTO outbox (realm_id, event, resource_id, version, attributes, actor, request_id, created_at)
-    VALUES ($1, 'dsync.group.created', $2, 1, $9, $7, $8, $3)";
+    INSERT INTO outbox (realm_id, event, resource_id, version, attributes, facts, actor, request_id, created_at)
+    VALUES ($1, 'dsync.group.created', $2, 1, $9, jsonb_build_object('managed', $11::boolean), $7, $8, $3)";
 
 pub const FIND: &str = "
     SELECT id, version, created_at, updated_at, attributes, managed FROM groups
@@ -69,33 +69,40 @@ const UPDATE: &str = "
            SET version = version + 1, updated_at = greatest(updated_at, $3), display_name_key = $4, unique_name = $5,
                external_id = $6, attributes = $10, comparable = $11
          WHERE realm_id = $1 AND id = $2
-        RETURNING version, updated_at),
+        RETURNING version, updated_at, managed),
     told AS (
-        INSERT INTO outbox (realm_id, event, resource_id, version, attributes, previous, actor, request_id, created_at)
-        SELECT $1, 'dsync.group.updated', $2, version, $10, $9, $7, $8, $3 FROM updated)
+        INSERT INTO outbox (realm_id, event, resource_id, version, attributes, previous, facts, actor, request_id,
+                            created_at)
+        SELECT $1, 'dsync.group.updated', $2, version, $10, $9, jsonb_build_object('managed', managed), $7, $8, $3
+          FROM updated)
     SELECT version, updated_at FROM updated";
 
-/// Memberships go by the foreign key; those of the group in other groups are told of, as are those in it.
+/// Memberships go by the foreign key; those of the group in other groups are told of, as are those in it; last, that it
+/// is gone.
 const DELETE: &str = "
     WITH gone AS (
-        DELETE FROM groups WHERE realm_id = $1 AND id = $2 RETURNING version, created_at, attributes),
+        DELETE FROM groups WHERE realm_id = $1 AND id = $2 RETURNING version, created_at, attributes, managed),
     parents AS (
         UPDATE groups g SET version = g.version + 1, updated_at = greatest(g.updated_at, $3)
           FROM group_members m
          WHERE m.realm_id = $1 AND m.nested_id = $2 AND g.realm_id = $1 AND g.id = m.group_id
         RETURNING g.id, g.version),
-    parents_told AS (
-        INSERT INTO outbox (realm_id, event, resource_id, version, member_id, actor, request_id, created_at)
-        SELECT $1, 'dsync.group.user_removed', id, version, $2, $4, $5, $3 FROM parents),
-    members_told AS (
-        INSERT INTO outbox (realm_id, event, resource_id, version, member_id, actor, request_id, created_at)
-        SELECT $1, 'dsync.group.user_removed', $2, gone.version + 1, m.member_id, $4, $5, $3
-          FROM group_members m, gone WHERE m.realm_id = $1 AND m.group_id = $2),
     tombstone AS (
         INSERT INTO tombstones (realm_id, resource_type, id, version, created_at, deleted_at, attributes)
         SELECT $1, 'Group', $2, version + 1, created_at, $3, attributes FROM gone WHERE $6)
-    INSERT INTO outbox (realm_id, event, resource_id, version, attributes, actor, request_id, created_at)
-    SELECT $1, 'dsync.group.deleted', $2, version + 1, attributes, $4, $5, $3 FROM gone";
+    INSERT INTO outbox (realm_id, event, resource_id, version, member_id, attributes, facts, actor, request_id,
+                        created_at)
+    SELECT $1, event, id, version, member_id, attributes, facts, $4, $5, $3
+      FROM (SELECT 'dsync.group.user_removed' AS event, id, version, $2::uuid AS member_id, NULL::jsonb AS attributes,
+                   '{\"member\": \"Group\"}'::jsonb AS facts
+              FROM parents
+            UNION ALL
+            SELECT 'dsync.group.user_removed', $2, gone.version + 1, m.member_id, NULL,
+                   jsonb_build_object('member', CASE WHEN m.nested_id IS NULL THEN 'User' ELSE 'Group' END)
+              FROM group_members m, gone WHERE m.realm_id = $1 AND m.group_id = $2
+            UNION ALL
+            SELECT 'dsync.group.deleted', $2, version + 1, NULL, attributes, jsonb_build_object('managed', managed)
+              FROM gone) told";
 
 /// Creates the group, without members.
 pub async fn insert(tx: &mut RealmTx, id: GroupId, row: &GroupRow, managed: bool, origin: &Origin<'_>) -> Result<()> {

@@ -48,7 +48,7 @@ const INSERT: &str = "
           LEFT JOIN tombstones t ON t.realm_id = $1 AND t.resource_type = 'User' AND t.id = i.id
          ORDER BY i.place
         ON CONFLICT DO NOTHING
-        RETURNING id, version, attributes),
+        RETURNING id, version, attributes, active, activated_at, display_name),
     raised AS (
         DELETE FROM tombstones t USING created c
          WHERE t.realm_id = $1 AND t.resource_type = 'User' AND t.id = c.id),
@@ -59,8 +59,10 @@ const INSERT: &str = "
         INSERT INTO user_roles (realm_id, user_id, role_id, created_at, actor, request_id)
         SELECT $1, c.id, r.id, $14, $15::jsonb, $16 FROM created c, roles r WHERE r.realm_id = $1 AND r.name = 'scim-managed'),
     told AS (
-        INSERT INTO outbox (realm_id, event, resource_id, version, attributes, actor, request_id, created_at)
-        SELECT $1, 'dsync.user.created', id, version, attributes, $15, $16, $14 FROM created)
+        INSERT INTO outbox (realm_id, event, resource_id, version, attributes, facts, actor, request_id, created_at)
+        SELECT $1, 'dsync.user.created', id, version, attributes,
+               user_facts(active, activated_at, display_name, true, NULL), $15, $16, $14
+          FROM created)
     SELECT id FROM created";
 
 const INSERT_GROUP: &str = "
@@ -72,8 +74,8 @@ const INSERT_GROUP: &str = "
                $3, $4, $5, $6, $7, $8, $9
         RETURNING version),
     raised AS (DELETE FROM tombstones WHERE realm_id = $1 AND resource_type = 'Group' AND id = $2)
-    INSERT INTO outbox (realm_id, event, resource_id, version, attributes, actor, request_id, created_at)
-    SELECT $1, 'dsync.group.created', $2, version, $8, $10, $11, $4 FROM created";
+    INSERT INTO outbox (realm_id, event, resource_id, version, attributes, facts, actor, request_id, created_at)
+    SELECT $1, 'dsync.group.created', $2, version, $8, '{\"managed\": true}', $10, $11, $4 FROM created";
 
 /// The users of `ids` who are there, held against every other writer until the transaction ends.
 pub async fn lock(tx: &mut RealmTx, ids: &[Uuid]) -> Result<Vec<User>> {

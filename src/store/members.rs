@@ -41,8 +41,8 @@ const JOIN: &str = "
         UPDATE groups g SET version = g.version + 1, updated_at = greatest(g.updated_at, $4)
           FROM held WHERE g.realm_id = $1 AND g.id = held.id
         RETURNING g.id, g.version)
-    INSERT INTO outbox (realm_id, event, resource_id, version, member_id, actor, request_id, created_at)
-    SELECT $1, 'dsync.group.user_added', id, version, $2, $5, $6, $4 FROM grown";
+    INSERT INTO outbox (realm_id, event, resource_id, version, member_id, facts, actor, request_id, created_at)
+    SELECT $1, 'dsync.group.user_added', id, version, $2, '{\"member\": \"User\"}', $5, $6, $4 FROM grown";
 
 /// One statement for a whole difference: who is meant, who goes, who comes, the version raised once, an event for each.
 ///
@@ -89,18 +89,18 @@ pub const CHANGE: &str = "
         DELETE FROM group_members
          WHERE $3 AND EXISTS (SELECT FROM sound) AND realm_id = $1 AND group_id = $2
            AND member_id NOT IN (SELECT member_id FROM come)
-        RETURNING member_id),
+        RETURNING member_id, nested_id),
     taken AS (
         DELETE FROM group_members m USING found f
          WHERE EXISTS (SELECT FROM sound) AND NOT f.comes AND f.member_id NOT IN (SELECT member_id FROM come)
            AND m.realm_id = $1 AND m.group_id = f.group_id AND m.member_id = f.member_id
-        RETURNING m.member_id),
-    gone AS (SELECT member_id FROM swept UNION ALL SELECT member_id FROM taken),
+        RETURNING m.member_id, m.nested_id),
+    gone AS (SELECT * FROM swept UNION ALL SELECT * FROM taken),
     added AS (
         INSERT INTO group_members (realm_id, group_id, member_id, user_id, nested_id, created_at, actor, request_id)
         SELECT $1, $2, member_id, user_id, nested_id, $9, $10, $11 FROM come WHERE EXISTS (SELECT FROM sound)
         ON CONFLICT DO NOTHING
-        RETURNING member_id),
+        RETURNING member_id, nested_id),
     forgotten AS (
         DELETE FROM pending_members
          WHERE $3 AND EXISTS (SELECT FROM sound) AND realm_id = $1 AND group_id = $2
@@ -118,11 +118,13 @@ pub const CHANGE: &str = "
          WHERE realm_id = $1 AND id = $2 AND (EXISTS (SELECT FROM gone) OR EXISTS (SELECT FROM added))
         RETURNING version, updated_at),
     told AS (
-        INSERT INTO outbox (realm_id, event, resource_id, version, member_id, actor, request_id, created_at)
-        SELECT $1, event, $2, version, member_id, $10, $11, $9
-          FROM (SELECT 'dsync.group.user_removed' AS event, member_id FROM gone
+        INSERT INTO outbox (realm_id, event, resource_id, version, member_id, facts, actor, request_id, created_at)
+        SELECT $1, event, $2, version, member_id,
+               CASE WHEN nested_id IS NULL THEN '{\"member\": \"User\"}'::jsonb ELSE '{\"member\": \"Group\"}' END,
+               $10, $11, $9
+          FROM (SELECT 'dsync.group.user_removed' AS event, member_id, nested_id FROM gone
                 UNION ALL
-                SELECT 'dsync.group.user_added', member_id FROM added) moved, changed)
+                SELECT 'dsync.group.user_added', member_id, nested_id FROM added) moved, changed)
     SELECT version, updated_at, NULL AS unknown FROM changed
     UNION ALL
     (SELECT NULL, NULL, value FROM unknown LIMIT 11)

@@ -11,6 +11,7 @@ pub mod audit;
 pub mod clients;
 pub mod embedded;
 pub mod error;
+pub mod events;
 pub mod export;
 pub mod extensions;
 pub mod filter_sql;
@@ -51,6 +52,7 @@ use crate::{
     telemetry,
 };
 use error::{Error, Result};
+use outbox::Written;
 use pulse::Pulse;
 use tx::RealmTx;
 
@@ -86,6 +88,7 @@ struct Shared {
     /// What each realm may have of the pool: however busy it is, the others find a connection.
     shares: Cache<RealmId, Arc<Semaphore>>,
     pulse: Pulse,
+    written: Written,
     options: Options,
 }
 
@@ -122,12 +125,17 @@ impl Store {
         let pulse = Pulse::start(config.clone(), pool.clone(), options.connect_timeout);
         // Kept for as long as the realm is in use, so that the permits of a share are those of one semaphore.
         let shares = Cache::builder().time_to_idle(SHARE_IDLE).build();
-        Ok(Self { shared: Arc::new(Shared { pool, shares, pulse, options }) })
+        Ok(Self { shared: Arc::new(Shared { pool, shares, pulse, written: Written::default(), options }) })
     }
 
     /// Whether the database answers, and what other nodes changed.
     pub fn pulse(&self) -> &Pulse {
         &self.shared.pulse
+    }
+
+    /// Which realms' outboxes this node has written to.
+    pub fn written(&self) -> &Written {
+        &self.shared.written
     }
 
     /// Ends the use of the database: nothing is asked of it from here on.
@@ -157,6 +165,37 @@ impl Store {
     async fn query(&self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
         let client = self.connection().await?;
         let flight = async { client.query(&client.prepare_cached(sql).await?, params).await };
+        match self.bounded(flight).await {
+            Ok(rows) => Ok(rows?),
+            Err(away) => {
+                drop(Object::take(client));
+                Err(away)
+            }
+        }
+    }
+
+    /// Two statements in one transaction, in one flight: the first makes it stand where it must, the answer is the
+    /// second's.
+    async fn query_from(
+        &self,
+        place: (&str, &[&(dyn ToSql + Sync)]),
+        sql: &str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>> {
+        let client = self.connection().await?;
+        let flight = async {
+            let (entering, statement) = (client.prepare_cached(place.0).await?, client.prepare_cached(sql).await?);
+            // Each future queues its message when it is first polled, so `join!` sends them in this order.
+            let (begun, entered, rows, ended) = tokio::join!(
+                client.batch_execute("BEGIN"),
+                client.query(&entering, place.1),
+                client.query(&statement, params),
+                client.batch_execute("COMMIT"),
+            );
+            begun.and(entered)?;
+            let rows = rows?;
+            ended.map(|()| rows)
+        };
         match self.bounded(flight).await {
             Ok(rows) => Ok(rows?),
             Err(away) => {

@@ -110,8 +110,8 @@ const JOIN: &str = "
         UPDATE groups SET version = version + 1, updated_at = greatest(updated_at, $4)
          WHERE realm_id = $1 AND id = $2 AND EXISTS (SELECT FROM added)
         RETURNING version)
-    INSERT INTO outbox (realm_id, event, resource_id, version, member_id, actor, request_id, created_at)
-    SELECT $1, 'dsync.group.user_added', $2, version, $3, $5, $6, $4 FROM grown
+    INSERT INTO outbox (realm_id, event, resource_id, version, member_id, facts, actor, request_id, created_at)
+    SELECT $1, 'dsync.group.user_added', $2, version, $3, '{\"member\": \"User\"}', $5, $6, $4 FROM grown
     RETURNING true";
 
 const LEAVE: &str = "
@@ -121,8 +121,8 @@ const LEAVE: &str = "
         UPDATE groups SET version = version + 1, updated_at = greatest(updated_at, $4)
          WHERE realm_id = $1 AND id = $2 AND EXISTS (SELECT FROM gone)
         RETURNING version)
-    INSERT INTO outbox (realm_id, event, resource_id, version, member_id, actor, request_id, created_at)
-    SELECT $1, 'dsync.group.user_removed', $2, version, $3, $5, $6, $4 FROM shrunk
+    INSERT INTO outbox (realm_id, event, resource_id, version, member_id, facts, actor, request_id, created_at)
+    SELECT $1, 'dsync.group.user_removed', $2, version, $3, '{\"member\": \"User\"}', $5, $6, $4 FROM shrunk
     RETURNING true";
 
 /// A stretch of an ordered list.

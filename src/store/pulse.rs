@@ -22,8 +22,9 @@ use tracing::{info, warn};
 
 use super::{
     error::{Error, Result},
-    tls_of, without_tls,
+    events, tls_of, without_tls,
 };
+use crate::model::RealmId;
 
 /// The channel on which a change of a realm is told to all nodes, in the transaction which makes it.
 pub const CHANNEL: &str = "realmgate_realms";
@@ -47,6 +48,8 @@ pub struct Pulse {
     alive: watch::Receiver<bool>,
     alone: Arc<AtomicBool>,
     heard: broadcast::Sender<()>,
+    /// How far realms have come; `None` where something may have been missed.
+    came: broadcast::Sender<Option<(RealmId, i64)>>,
     suspect: Arc<Notify>,
     stopped: Arc<Notify>,
 }
@@ -55,9 +58,9 @@ impl Pulse {
     pub(super) fn start(config: Config, pool: Pool, connect_timeout: Duration) -> Self {
         // Alive until shown otherwise, so that the first request need not wait for the first beat.
         let (alive_tx, alive) = watch::channel(true);
-        let (heard, _) = broadcast::channel(1024);
+        let ((heard, _), (came, _)) = (broadcast::channel(1024), broadcast::channel(1024));
         let (suspect, alone) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
-        let pulse = Self { alive, alone, heard, suspect, stopped: Arc::new(Notify::new()) };
+        let pulse = Self { alive, alone, heard, came, suspect, stopped: Arc::new(Notify::new()) };
         let task = Task { config, pool, connect_timeout, alive: alive_tx, pulse: pulse.clone() };
         let stopped = pulse.stopped.clone();
         tokio::spawn(async move {
@@ -83,6 +86,12 @@ impl Pulse {
     /// Hears each time that this node or another changes a realm, and each time that something may have been missed.
     pub fn listen(&self) -> broadcast::Receiver<()> {
         self.heard.subscribe()
+    }
+
+    /// Hears up to which event each realm has come on other nodes, and `None` each time that something may have been
+    /// missed.
+    pub fn listen_to_events(&self) -> broadcast::Receiver<Option<(RealmId, i64)>> {
+        self.came.subscribe()
     }
 
     pub(super) fn stop(&self) {
@@ -131,6 +140,7 @@ impl Task {
                     }
                     // Nobody knows what was said while nobody listened.
                     let _ = self.pulse.heard.send(());
+                    let _ = self.pulse.came.send(None);
                     self.beat(&client).await;
                 }
                 Ok(Err(error)) => self.lost(&error.to_string()),
@@ -186,7 +196,7 @@ impl Task {
     }
 
     async fn subscribe(&self, client: Client) -> Result<Client> {
-        client.batch_execute(&format!("LISTEN {CHANNEL}")).await?;
+        client.batch_execute(&format!("LISTEN {CHANNEL}; LISTEN {}", events::CHANNEL)).await?;
         Ok(client)
     }
 
@@ -196,16 +206,28 @@ impl Task {
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
         T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
-        let heard = self.pulse.heard.clone();
+        let (heard, came) = (self.pulse.heard.clone(), self.pulse.came.clone());
         tokio::spawn(async move {
             let mut messages = stream::poll_fn(move |cx| connection.poll_message(cx));
             while let Some(Ok(message)) = messages.next().await {
-                if let AsyncMessage::Notification(_) = message {
-                    let _ = heard.send(());
+                match message {
+                    AsyncMessage::Notification(told) if told.channel() == events::CHANNEL => {
+                        let _ = came.send(place_from(told.payload()));
+                    }
+                    AsyncMessage::Notification(_) => {
+                        let _ = heard.send(());
+                    }
+                    _ => {}
                 }
             }
         });
     }
+}
+
+/// A realm and its last event, as a sequencer tells them.
+fn place_from(payload: &str) -> Option<(RealmId, i64)> {
+    let (realm, seq) = payload.split_once(' ')?;
+    Some((RealmId(realm.parse().ok()?), seq.parse().ok()?))
 }
 
 fn is_one(answer: &[SimpleQueryMessage]) -> bool {

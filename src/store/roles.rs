@@ -1,6 +1,5 @@
 //! Roles, what they are mapped to, and what follows from that. Nothing that follows is stored.
 
-use jiff::Timestamp;
 use tokio_postgres::{
     Row,
     types::{Json, ToSql},
@@ -22,14 +21,30 @@ const FIND: &str = "SELECT id, name, description FROM roles WHERE realm_id = $1 
 
 const FIND_BY_NAME: &str = "SELECT id, name, description FROM roles WHERE realm_id = $1 AND name = $2";
 
-const INSERT: &str = "INSERT INTO roles (realm_id, id, name, description, created_at) VALUES ($1, $2, $3, $4, $5)";
+const INSERT: &str = "
+    WITH created AS (INSERT INTO roles (realm_id, id, name, description, created_at) VALUES ($1, $2, $3, $4, $5))
+    INSERT INTO outbox (realm_id, event, resource_id, version, facts, actor, request_id, created_at)
+    VALUES ($1, 'role.created', $2, 0, jsonb_build_object('role', $3, 'description', $4), $6, $7, $5)";
 
-const UPDATE: &str = "UPDATE roles SET name = $3, description = $4 WHERE realm_id = $1 AND id = $2";
+const UPDATE: &str = "
+    WITH updated AS (
+        UPDATE roles r SET name = $3, description = $4 FROM roles o
+         WHERE r.realm_id = $1 AND r.id = $2 AND o.realm_id = $1 AND o.id = $2
+        RETURNING o.name, o.description)
+    INSERT INTO outbox (realm_id, event, resource_id, version, previous, facts, actor, request_id, created_at)
+    SELECT $1, 'role.updated', $2, 0,
+           CASE WHEN name <> $3 THEN jsonb_build_object('name', name) ELSE '{}' END
+           || CASE WHEN description IS DISTINCT FROM $4 THEN jsonb_build_object('description', description) ELSE '{}' END,
+           jsonb_build_object('role', $3, 'description', $4), $5, $6, $7
+      FROM updated";
 
 const DELETE: &str = "
     WITH of_users AS (DELETE FROM user_roles WHERE realm_id = $1 AND role_id = $2),
-    of_groups AS (DELETE FROM group_roles WHERE realm_id = $1 AND role_id = $2)
-    DELETE FROM roles WHERE realm_id = $1 AND id = $2";
+    of_groups AS (DELETE FROM group_roles WHERE realm_id = $1 AND role_id = $2),
+    gone AS (DELETE FROM roles WHERE realm_id = $1 AND id = $2 RETURNING name, description)
+    INSERT INTO outbox (realm_id, event, resource_id, version, facts, actor, request_id, created_at)
+    SELECT $1, 'role.deleted', $2, 0, jsonb_build_object('role', name, 'description', description), $3, $4, $5
+      FROM gone";
 
 /// The ids of a user's effective roles, by itself or by a group that holds it, however deep.
 macro_rules! effective_role_ids {
@@ -100,19 +115,23 @@ pub async fn insert(
     id: RoleId,
     name: &RoleName,
     description: Option<&str>,
-    at: Timestamp,
+    origin: &Origin<'_>,
 ) -> Result<()> {
-    tx.query(INSERT, &[&id.0, &name.as_str(), &description, &at]).await.map(|_| ())
+    let params: [&(dyn ToSql + Sync); 6] =
+        [&id.0, &name.as_str(), &description, &origin.at, &origin.actor, &origin.request_id];
+    tx.query(INSERT, &params).await.map(|_| ())
 }
 
 /// [`super::error::Error::Taken`] if another role of the realm has the name.
-pub async fn update(tx: &mut RealmTx, role: &Role) -> Result<()> {
-    tx.query(UPDATE, &[&role.id.0, &role.name, &role.description]).await.map(|_| ())
+pub async fn update(tx: &mut RealmTx, role: &Role, origin: &Origin<'_>) -> Result<()> {
+    let params: [&(dyn ToSql + Sync); 6] =
+        [&role.id.0, &role.name, &role.description, &origin.actor, &origin.request_id, &origin.at];
+    tx.query(UPDATE, &params).await.map(|_| ())
 }
 
 /// Deletes the role and its mappings.
-pub async fn delete(tx: &mut RealmTx, id: RoleId) -> Result<()> {
-    tx.query(DELETE, &[&id.0]).await.map(|_| ())
+pub async fn delete(tx: &mut RealmTx, id: RoleId, origin: &Origin<'_>) -> Result<()> {
+    tx.query(DELETE, &[&id.0, &origin.actor, &origin.request_id, &origin.at]).await.map(|_| ())
 }
 
 /// The roles which are mapped to the holder itself, by name.
@@ -149,21 +168,42 @@ pub async fn effective_of_group(mut tx: RealmTx, group: GroupId) -> Result<Vec<R
 /// Maps roles of the realm to the holder; which of them it did not have before?
 pub async fn map(tx: &mut RealmTx, holder: Holder, roles: &[Uuid], origin: &Origin<'_>) -> Result<Vec<Uuid>> {
     let (table, column) = place(holder);
-    let sql = format!(
+    let changed = format!(
         "INSERT INTO {table} (realm_id, {column}, role_id, created_at, actor, request_id)
          SELECT $1, $2, role_id, $4, $5, $6 FROM unnest($3::uuid[]) role_id
          ON CONFLICT DO NOTHING RETURNING role_id"
     );
+    let sql = told(holder, &changed, "role_added");
     let params: [&(dyn ToSql + Sync); 5] = [&holder.id(), &roles, &origin.at, &origin.actor, &origin.request_id];
     tx.query(&sql, &params).await?.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
 /// Takes roles from the holder; which of them did it have?
-pub async fn unmap(tx: &mut RealmTx, holder: Holder, roles: &[Uuid]) -> Result<Vec<Uuid>> {
+pub async fn unmap(tx: &mut RealmTx, holder: Holder, roles: &[Uuid], origin: &Origin<'_>) -> Result<Vec<Uuid>> {
     let (table, column) = place(holder);
-    let sql =
+    let changed =
         format!("DELETE FROM {table} WHERE realm_id = $1 AND {column} = $2 AND role_id = ANY ($3) RETURNING role_id");
-    tx.query(&sql, &[&holder.id(), &roles]).await?.iter().map(|row| Ok(row.try_get(0)?)).collect()
+    let sql = told(holder, &changed, "role_removed");
+    let params: [&(dyn ToSql + Sync); 5] = [&holder.id(), &roles, &origin.at, &origin.actor, &origin.request_id];
+    tx.query(&sql, &params).await?.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}
+
+/// The statement which changes mappings of a holder, and tells of each.
+fn told(holder: Holder, changed: &str, word: &str) -> String {
+    let (kind, table) = match holder {
+        Holder::User(_) => ("user", "users"),
+        Holder::Group(_) => ("group", "groups"),
+    };
+    format!(
+        "WITH changed AS ({changed}),
+         told AS (
+             INSERT INTO outbox (realm_id, event, resource_id, version, member_id, facts, actor, request_id, created_at)
+             SELECT $1, 'dsync.{kind}.{word}', h.id, h.version, r.id, jsonb_build_object('role', r.name), $5, $6, $4
+               FROM changed c
+               JOIN roles r ON r.realm_id = $1 AND r.id = c.role_id
+               JOIN {table} h ON h.realm_id = $1 AND h.id = $2)
+         SELECT role_id FROM changed"
+    )
 }
 
 /// The mapping of the role to the user itself.

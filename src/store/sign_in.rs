@@ -35,9 +35,14 @@ const ACTIVATE: &str = r#"
     WITH activated AS (
         UPDATE users SET activated_at = $3, version = version + 1, updated_at = greatest(updated_at, $3)
          WHERE realm_id = $1 AND id = $2 AND active AND activated_at IS NULL
-        RETURNING version, attributes)
-    INSERT INTO outbox (realm_id, event, resource_id, version, attributes, previous, actor, request_id, created_at)
-    SELECT $1, 'dsync.user.updated', $2, version, attributes, '{"state": "shadow"}', $4, $5, $3 FROM activated
+        RETURNING version, attributes, display_name, managed)
+    INSERT INTO outbox (realm_id, event, resource_id, version, attributes, previous, facts, actor, request_id,
+                        created_at)
+    SELECT $1, 'dsync.user.updated', $2, version, attributes, '{"state": "shadow"}',
+           user_facts(true, $3, display_name, managed, ARRAY(
+               SELECT group_id FROM group_members WHERE realm_id = $1 AND user_id = $2 AND user_id IS NOT NULL)),
+           $4, $5, $3
+      FROM activated
     RETURNING version"#;
 
 /// Users who have `value`, folded where the attribute is compared so: two at most.

@@ -1,6 +1,6 @@
 //! A transaction in a realm. The tenant is where one stands, not a parameter that a statement could forget.
 
-use std::pin::pin;
+use std::{mem, pin::pin};
 
 use deadpool_postgres::Object;
 use futures_util::{FutureExt, TryStreamExt, future::OptionFuture};
@@ -35,6 +35,8 @@ pub struct RealmTx {
     realm: RealmId,
     epoch: i64,
     state: State,
+    /// Has it written to the outbox?
+    tells: bool,
 }
 
 /// A statement and its parameters from `$2` on.
@@ -63,7 +65,7 @@ enum State {
 
 impl RealmTx {
     pub(super) fn new(client: Object, share: OwnedSemaphorePermit, store: Store, realm: RealmId, epoch: i64) -> Self {
-        Self { client: Some(client), _share: share, store, realm, epoch, state: State::Ended }
+        Self { client: Some(client), _share: share, store, realm, epoch, state: State::Ended, tells: false }
     }
 
     /// Runs a statement whose `$1` is the realm and whose `$2`… are `params`.
@@ -94,7 +96,7 @@ impl RealmTx {
         if self.client.is_none() || self.state != State::Open {
             return Ok(());
         }
-        self.state = State::Ended;
+        (self.state, self.tells) = (State::Ended, false);
         self.command("ROLLBACK").await
     }
 
@@ -138,6 +140,9 @@ impl RealmTx {
         let Some(client) = &self.client else {
             return Err(Error::Unavailable("the transaction has lost its connection".into()));
         };
+        // Whatever writes to the outbox says so in its text. That a statement may have found nothing to tell costs one
+        // look at an empty outbox.
+        self.tells |= matches!(statement, Some(Statement::Kept(sql, _)) if sql.contains("INTO outbox"));
         let (realm, epoch, state) = (self.realm.0, self.epoch, &mut self.state);
         let flight = async {
             let first = *state != State::Open;
@@ -178,7 +183,12 @@ impl RealmTx {
             ended.transpose()?;
             Ok(rows)
         };
-        match self.store.bounded(flight).await {
+        let outcome = self.store.bounded(flight).await;
+        if last && mem::take(&mut self.tells) {
+            // Also if it is not known whether it was committed.
+            self.store.written().note(self.realm);
+        }
+        match outcome {
             Ok(outcome) => outcome,
             Err(away) => {
                 self.client.take().map(Object::take).map(drop).unwrap_or_default();

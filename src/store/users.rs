@@ -41,8 +41,9 @@ pub const INSERT: &str = "
     mapped AS (
         INSERT INTO user_roles (realm_id, user_id, role_id, created_at, actor, request_id)
         SELECT $1, $2, id, $3, $10, $11 FROM roles WHERE realm_id = $1 AND name = 'scim-managed' AND $14)
-    INSERT INTO outbox (realm_id, event, resource_id, version, attributes, actor, request_id, created_at)
-    VALUES ($1, 'dsync.user.created', $2, 1, $12, $10, $11, $3)";
+    INSERT INTO outbox (realm_id, event, resource_id, version, attributes, facts, actor, request_id, created_at)
+    VALUES ($1, 'dsync.user.created', $2, 1, $12, user_facts($4, $5, $12::jsonb ->> 'displayName', $14, NULL), $10,
+            $11, $3)";
 
 /// A user of the IdP's, with the groups of the IdP's it is a direct member of; `$3` is the URL which a group's id is
 /// appended to.
@@ -73,21 +74,27 @@ const UPDATE: &str = "
                external_id = $6, display_name_key = $7, attributes = $12, comparable = $14,
                display_name = CASE WHEN $13 THEN $12::jsonb ->> 'displayName' ELSE display_name END
          WHERE realm_id = $1 AND id = $2
-        RETURNING version, updated_at),
+        RETURNING version, updated_at, active, activated_at, display_name, managed),
     gone AS (
         DELETE FROM user_emails WHERE realm_id = $1 AND user_id = $2 AND email_key <> ALL ($8)),
     come AS (
         INSERT INTO user_emails (realm_id, user_id, email_key) SELECT $1, $2, key FROM unnest($8::text[]) AS key
         ON CONFLICT DO NOTHING),
     told AS (
-        INSERT INTO outbox (realm_id, event, resource_id, version, attributes, previous, actor, request_id, created_at)
-        SELECT $1, 'dsync.user.updated', $2, version, $12, $11, $9, $10, $3 FROM updated)
+        INSERT INTO outbox (realm_id, event, resource_id, version, attributes, previous, facts, actor, request_id,
+                            created_at)
+        SELECT $1, 'dsync.user.updated', $2, version, $12, $11,
+               user_facts(active, activated_at, display_name, managed, ARRAY(
+                   SELECT group_id FROM group_members WHERE realm_id = $1 AND user_id = $2 AND user_id IS NOT NULL)),
+               $9, $10, $3 FROM updated)
     SELECT version, updated_at FROM updated";
 
-/// The user goes out of its groups (each one a version and an event), leaves a tombstone where wanted, and is told of.
+/// The user goes out of its groups (each one a version and an event), leaves a tombstone where wanted, and is told of,
+/// last.
 const DELETE: &str = "
     WITH user_gone AS (
-        DELETE FROM users WHERE realm_id = $1 AND id = $2 RETURNING version, created_at, attributes),
+        DELETE FROM users WHERE realm_id = $1 AND id = $2
+        RETURNING version, created_at, attributes, active, activated_at, display_name, managed),
     left_groups AS (
         UPDATE groups g SET version = g.version + 1, updated_at = greatest(g.updated_at, $3)
           FROM group_members m
@@ -95,14 +102,17 @@ const DELETE: &str = "
         RETURNING g.id, g.version),
     tombstone AS (
         INSERT INTO tombstones (realm_id, resource_type, id, version, created_at, deleted_at, attributes)
-        SELECT $1, 'User', $2, version + 1, created_at, $3, attributes FROM user_gone WHERE $6),
-    left_told AS (
-        INSERT INTO outbox (realm_id, event, resource_id, version, member_id, actor, request_id, created_at)
-        SELECT $1, 'dsync.group.user_removed', id, version, $2, $4, $5, $3 FROM left_groups),
-    told AS (
-        INSERT INTO outbox (realm_id, event, resource_id, version, attributes, actor, request_id, created_at)
-        SELECT $1, 'dsync.user.deleted', $2, version + 1, attributes, $4, $5, $3 FROM user_gone)
-    SELECT FROM user_gone";
+        SELECT $1, 'User', $2, version + 1, created_at, $3, attributes FROM user_gone WHERE $6)
+    INSERT INTO outbox (realm_id, event, resource_id, version, member_id, attributes, facts, actor, request_id,
+                        created_at)
+    SELECT $1, event, id, version, member_id, attributes, facts, $4, $5, $3
+      FROM (SELECT 'dsync.group.user_removed' AS event, id, version, $2::uuid AS member_id, NULL::jsonb AS attributes,
+                   '{\"member\": \"User\"}'::jsonb AS facts
+              FROM left_groups
+            UNION ALL
+            SELECT 'dsync.user.deleted', $2, version + 1, NULL, attributes,
+                   user_facts(active, activated_at, display_name, managed, NULL)
+              FROM user_gone) told";
 
 /// Creates the user; and commits, if that is the `last` statement. `activated` where nobody wants a shadow.
 pub async fn insert(

@@ -176,7 +176,7 @@ async fn a_deleted_realm_is_gone_with_all_it_holds() {
             filled.extend((count > 0).then_some(table.as_str()));
         }
     }
-    for table in ["scim_tokens", "roles", "users", "user_emails", "user_roles", "groups", "group_members", "outbox"] {
+    for table in ["scim_tokens", "roles", "users", "user_emails", "user_roles", "groups", "group_members", "events"] {
         assert!(filled.contains(&table), "{table} had nothing which could go");
     }
     for reply in [realm.get("/Users").await, realm.get("/ServiceProviderConfig").await] {

@@ -179,25 +179,25 @@ const HALVES: [(&str, &str); 6] = [
     (
         "users without exactly one event of creation",
         "SELECT u.id::text FROM users u JOIN realms r ON r.id = u.realm_id WHERE r.name = $1 AND 1 <> (
-            SELECT count(*) FROM outbox o
+            SELECT count(*) FROM changes o
              WHERE o.realm_id = u.realm_id AND o.resource_id = u.id AND o.event = 'dsync.user.created')",
     ),
     (
         "users whose last event is not of their version",
         "SELECT u.id::text FROM users u JOIN realms r ON r.id = u.realm_id WHERE r.name = $1 AND u.version <> (
-            SELECT max(o.version) FROM outbox o WHERE o.realm_id = u.realm_id AND o.resource_id = u.id)",
+            SELECT max(o.version) FROM changes o WHERE o.realm_id = u.realm_id AND o.resource_id = u.id)",
     ),
     (
         "events of creation without a user or an event of deletion",
-        "SELECT c.resource_id::text FROM outbox c JOIN realms r ON r.id = c.realm_id
+        "SELECT c.resource_id::text FROM changes c JOIN realms r ON r.id = c.realm_id
           WHERE r.name = $1 AND c.event = 'dsync.user.created'
             AND NOT EXISTS (SELECT FROM users u WHERE u.realm_id = c.realm_id AND u.id = c.resource_id)
-            AND 1 <> (SELECT count(*) FROM outbox d WHERE d.realm_id = c.realm_id AND d.resource_id = c.resource_id
+            AND 1 <> (SELECT count(*) FROM changes d WHERE d.realm_id = c.realm_id AND d.resource_id = c.resource_id
                          AND d.event = 'dsync.user.deleted')",
     ),
     (
         "events of deletion whose user is there",
-        "SELECT d.resource_id::text FROM outbox d JOIN realms r ON r.id = d.realm_id
+        "SELECT d.resource_id::text FROM changes d JOIN realms r ON r.id = d.realm_id
            JOIN users u ON u.realm_id = d.realm_id AND u.id = d.resource_id
           WHERE r.name = $1 AND d.event = 'dsync.user.deleted'",
     ),
@@ -205,7 +205,7 @@ const HALVES: [(&str, &str); 6] = [
         "members without an event of joining",
         "SELECT m.member_id::text FROM group_members m JOIN realms r ON r.id = m.realm_id
           WHERE r.name = $1 AND NOT EXISTS (
-            SELECT FROM outbox o WHERE o.realm_id = m.realm_id AND o.resource_id = m.group_id
+            SELECT FROM changes o WHERE o.realm_id = m.realm_id AND o.resource_id = m.group_id
                AND o.member_id = m.member_id AND o.event = 'dsync.group.user_added')",
     ),
 ];

@@ -17,7 +17,7 @@ fn members(ids: &[&String]) -> Value {
 /// What the outbox holds of a group: version, event, member; sorted.
 async fn events(realm: &Realm, group: &str) -> Vec<(i64, String, Option<String>)> {
     let sql = World::shared().superuser().await;
-    let query = "SELECT o.version, o.event, o.member_id::text FROM outbox o JOIN realms r ON r.id = o.realm_id
+    let query = "SELECT o.version, o.event, o.member_id::text FROM changes o JOIN realms r ON r.id = o.realm_id
                   WHERE r.name = $1 AND o.resource_id = $2::text::uuid";
     let rows = sql.query(query, &[&realm.name, &group]).await.expect("the outbox is there");
     let mut events: Vec<_> = rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();

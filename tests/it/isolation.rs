@@ -277,6 +277,8 @@ async fn without_a_realm_the_database_itself_shows_no_row() {
         "roles",
         "user_roles",
         "outbox",
+        "events",
+        "feeds",
         "tombstones",
         "scim_tokens",
     ];
@@ -292,7 +294,7 @@ async fn without_a_realm_the_database_itself_shows_no_row() {
     for (realm, sees) in [(&globex_id, false), (&acme_id, true)] {
         let setting = format!("BEGIN; SELECT set_config('realmgate.realm', '{realm}', true)");
         sql.batch_execute(&setting).await.expect("anyone may set it");
-        for table in ["users", "groups", "group_members", "outbox", "scim_tokens"] {
+        for table in ["users", "groups", "group_members", "events", "scim_tokens"] {
             assert_eq!(count(table).await > 0, sees, "{table}");
         }
         sql.batch_execute("ROLLBACK").await.expect("the session is open");

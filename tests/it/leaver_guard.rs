@@ -44,8 +44,9 @@ async fn resolve(realm: &Realm, verb: &str) -> Value {
 
 /// Names of the realm's events, oldest first, as far as they are about departures.
 async fn events(realm: &Realm) -> Vec<String> {
-    let sql = "SELECT event FROM outbox o JOIN realms r ON r.id = o.realm_id
-                WHERE r.name = $1 AND event NOT LIKE '%.created' AND event NOT LIKE '%.user_added' ORDER BY o.id";
+    let sql = "SELECT event FROM changes o JOIN realms r ON r.id = o.realm_id
+                WHERE r.name = $1 AND event NOT LIKE '%.created' AND event NOT LIKE '%.user_added'
+                  AND event <> 'dsync.activated' ORDER BY o.id";
     let rows = World::shared().superuser().await.query(sql, &[&realm.name]).await.expect("events");
     rows.iter().map(|row| row.get(0)).collect()
 }

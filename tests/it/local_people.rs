@@ -28,7 +28,7 @@ async fn local_group(realm: &Realm, name: &str) -> String {
 /// Events of a resource in the outbox, oldest first.
 async fn events(id: &str) -> Vec<String> {
     let sql = World::shared().superuser().await;
-    let query = "SELECT event FROM outbox WHERE resource_id::text = $1 ORDER BY id";
+    let query = "SELECT event FROM changes WHERE resource_id::text = $1 ORDER BY id";
     sql.query(query, &[&id]).await.expect("it is there").iter().map(|row| row.get(0)).collect()
 }
 
@@ -154,7 +154,9 @@ async fn managed_and_local_users_meet_in_a_local_group() {
     assert_eq!(realm.admin.get(&format!("/groups/{group}/members")).await.json(), json!([]));
     assert_eq!(realm.admin.delete(&format!("/groups/{group}")).await.status, 204);
     let (joined, left) = ("dsync.group.user_added", "dsync.group.user_removed");
-    let expected = ["dsync.group.created", joined, joined, "dsync.group.updated", left, left, "dsync.group.deleted"];
+    let mapped = "dsync.group.role_added";
+    let expected =
+        ["dsync.group.created", mapped, joined, joined, "dsync.group.updated", left, left, "dsync.group.deleted"];
     assert_eq!(events(&group).await, expected);
     let nobody = realm.admin.put(&format!("/users/nope/groups/{group}"), json!({})).await;
     assert_eq!(nobody.status, 404);

@@ -21,6 +21,7 @@ mod cut_over;
 mod dialects;
 mod discovery;
 mod etag;
+mod events;
 mod fairness;
 mod filter_agreement;
 mod filters;

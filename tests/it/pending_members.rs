@@ -31,7 +31,7 @@ async fn awaited(realm: &Realm, group: &str) -> Vec<String> {
 /// Version and member of each arrival which the outbox tells of.
 async fn arrivals(realm: &Realm, group: &str) -> Vec<(i64, String)> {
     let sql = World::shared().superuser().await;
-    let query = "SELECT o.version, o.member_id::text FROM outbox o JOIN realms r ON r.id = o.realm_id
+    let query = "SELECT o.version, o.member_id::text FROM changes o JOIN realms r ON r.id = o.realm_id
                   WHERE r.name = $1 AND o.resource_id = $2::text::uuid AND o.event = 'dsync.group.user_added'
                   ORDER BY o.id";
     let rows = sql.query(query, &[&realm.name, &group]).await.expect("the outbox is there");

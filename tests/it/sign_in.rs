@@ -72,7 +72,7 @@ async fn the_first_sign_in_turns_a_shadow_user_active_once() {
         .superuser()
         .await
         .query(
-            "SELECT event, previous::text, actor::text FROM outbox o JOIN realms r ON r.id = o.realm_id
+            "SELECT event, previous::text, actor::text FROM changes o JOIN realms r ON r.id = o.realm_id
               WHERE r.name = $1 AND o.resource_id::text = $2 ORDER BY o.id OFFSET 1",
             &[&realm.name, &id],
         )

@@ -85,7 +85,7 @@ async fn whose_last_token_ends_soon_is_warned_once() {
     let status = realm.admin.get("/scim").await.json();
     assert_eq!(status["warnings"][0]["warning"], "token_expires", "{status}");
 
-    let sql = "SELECT o.event, o.attributes FROM outbox o JOIN realms r ON r.id = o.realm_id
+    let sql = "SELECT o.event, o.attributes FROM changes o JOIN realms r ON r.id = o.realm_id
                 WHERE r.name = $1 AND o.event LIKE 'dsync.token.%'";
     for _ in 0..2 {
         world.gateway().terminate();

@@ -32,6 +32,16 @@ pub const ERROR: &str = "urn:ietf:params:scim:api:messages:2.0:Error";
 pub const LIST_RESPONSE: &str = "urn:ietf:params:scim:api:messages:2.0:ListResponse";
 pub const PATCH_OP: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
 
+/// All that was ever told, in order: what is an event already, and what still waits for its place.
+const CHANGES: &str = "
+    CREATE TEMP VIEW changes AS
+    SELECT realm_id, place AS id, event, resource_id, version, member_id, attributes, previous, facts, actor, request_id
+      FROM events
+    UNION ALL
+    SELECT realm_id, id + (1::bigint << 60), event, resource_id, version, member_id, attributes, previous, facts, actor,
+           request_id
+      FROM outbox";
+
 /// A gateway and its data. Callers made from it find it again after a restart.
 pub struct World {
     gateway: Option<Gateway>,
@@ -198,8 +208,16 @@ impl World {
     pub async fn superuser(&self) -> tokio_postgres::Client {
         let (client, connection) = self.database().connect(tokio_postgres::NoTls).await.expect("Postgres answers");
         tokio::spawn(connection);
-        client.batch_execute("SET search_path = realmgate").await.expect("the session is open");
+        client.batch_execute(&format!("SET search_path = realmgate; {CHANGES}")).await.expect("the session is open");
         client
+    }
+
+    /// Returns once each change of the realm is an event.
+    pub async fn all_told(sql: &tokio_postgres::Client, realm: &str) {
+        let waiting = "SELECT count(*) FROM outbox o JOIN realms r ON r.id = o.realm_id WHERE r.name = $1";
+        while sql.query_one(waiting, &[&realm]).await.expect("a count").get::<_, i64>(0) > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Returns once the database accepts connections again.

@@ -4,6 +4,7 @@ mod aliases;
 mod audit;
 mod clients;
 mod domains;
+mod events;
 mod groups;
 mod guard;
 mod identity;
@@ -50,6 +51,7 @@ pub fn routes() -> Vec<Route> {
         groups::routes(),
         roles::routes(),
         identity::routes(),
+        events::routes(),
         clients::routes(),
         operators::routes(),
     ];

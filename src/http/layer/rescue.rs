@@ -92,6 +92,7 @@ fn status_of(failure: &Failure) -> (u16, Option<&'static str>) {
         Failure::NotAcceptable => (406, None),
         Failure::MediaType => (415, None),
         Failure::NotOffered(_) => (501, None),
+        Failure::Forgotten { .. } => (410, None),
         Failure::TooLarge(_) => (413, None),
         Failure::SlowBody => (408, None),
         Failure::Denied(Denied::Unauthorized { .. })
@@ -177,6 +178,7 @@ fn keycloaks(failure: &Failure, detail: &str) -> Value {
         Failure::Verb(provision::Error::Exists(_)) => {
             json!({ "errorMessage": "Conflict detected. See logs for details" })
         }
+        Failure::Forgotten { oldest } => json!({ "error": detail, "errorMessage": detail, "oldest": oldest }),
         _ => json!({ "error": detail, "errorMessage": detail }),
     }
 }

@@ -264,14 +264,15 @@ async fn take_one(tx: &mut RealmTx, scope: &Scope, work: &Work<'_>, roles: &mut 
         Work::Role { name, description } => {
             let known = store::roles::find_by_name(tx, name.as_str()).await?;
             let Some(mut role) = known else {
-                store::roles::insert(tx, RoleId(Uuid::now_v7()), name, description.as_deref(), scope.at).await?;
+                store::roles::insert(tx, RoleId(Uuid::now_v7()), name, description.as_deref(), &Origin::of(scope))
+                    .await?;
                 return Ok(Outcome::Created);
             };
             if role.description == *description || role.name == SCIM_MANAGED {
                 return Ok(Outcome::Unchanged);
             }
             role.description.clone_from(description);
-            store::roles::update(tx, &role).await?;
+            store::roles::update(tx, &role, &Origin::of(scope)).await?;
             Ok(Outcome::Updated)
         }
         Work::Group(group) => {
