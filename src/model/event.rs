@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{Actor, RealmId};
 
 /// The kinds of events, in WorkOS's words where WorkOS has one.
-pub const NAMES: [&str; 22] = [
+pub const NAMES: [&str; 23] = [
     "dsync.activated",
     "dsync.user.created",
     "dsync.user.updated",
@@ -30,6 +30,7 @@ pub const NAMES: [&str; 22] = [
     "dsync.token.expiring",
     "dsync.token.expired",
     "dsync.revocation.late",
+    "dsync.webhook.parked",
     "role.created",
     "role.updated",
     "role.deleted",

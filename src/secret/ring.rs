@@ -99,15 +99,22 @@ impl KeyRing {
         if version != VERSION {
             return Err(Error::Broken);
         }
-        let NamedKey { key, .. } = self.keys.iter().find(|key| key.name == wanted).ok_or(match self.keys.is_empty() {
-            true => Error::NoKey,
-            false => Error::UnknownKey,
-        })?;
+        let NamedKey { key, .. } =
+            self.keys.iter().find(|key| key.name == wanted).ok_or(match self.keys.is_empty() {
+                true => Error::NoKey,
+                false => Error::UnknownKey,
+            })?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| Error::Broken)?;
         let mut plain = rest.to_vec();
         let length = key.open_in_place(nonce, context(owner, column), &mut plain).map_err(|_| Error::Broken)?.len();
         plain.truncate(length);
         Ok(Secret::new(plain))
+    }
+
+    /// Like [`KeyRing::open`], for text.
+    pub fn open_text(&self, owner: Uuid, column: &str, sealed: &[u8]) -> Result<Secret<String>, Error> {
+        let plain = self.open(owner, column, sealed)?;
+        std::str::from_utf8(plain.reveal()).map(|text| Secret::new(text.to_owned())).map_err(|_| Error::Broken)
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod issuer;
 mod process;
+mod receiver;
 mod world;
 
 mod admin;
@@ -55,3 +56,4 @@ mod sign_in;
 mod sorting;
 mod tokens;
 mod users;
+mod webhooks;
