@@ -28,7 +28,7 @@ const ROOM: usize = 8 << 20;
 pub(super) const CHANNEL: &str = "realmgate_events";
 
 const ENTER_PARTITION: &str = "SELECT enter_partition($1)";
-const OVERSEE: &str = "SELECT oversee()";
+pub(super) const OVERSEE: &str = "SELECT oversee()";
 
 /// One statement for each partition. The rows of realms which are gone go as well, and are told to nobody.
 static MOVE: LazyLock<[String; PARTITIONS]> = LazyLock::new(|| std::array::from_fn(move_of));
@@ -105,14 +105,14 @@ static AFTER_PLACES: LazyLock<String> = LazyLock::new(|| {
 
 const PLACES: &str = "SELECT place FROM sequencers ORDER BY partition";
 
+/// Of the oldest events those which come before the first that is to be kept.
 const DELETE_SOME: &str = "
-    WITH gone AS (
+    WITH oldest AS (SELECT seq, created_at FROM events WHERE realm_id = $1 ORDER BY seq LIMIT $3),
+    gone AS (
         DELETE FROM events
          WHERE realm_id = $1
-           AND seq IN (SELECT seq FROM events WHERE realm_id = $1 AND seq < coalesce(
-                           (SELECT min(seq) FROM events WHERE realm_id = $1 AND created_at >= $2),
-                           (SELECT seq + 1 FROM feeds WHERE realm_id = $1))
-                        ORDER BY seq LIMIT $3)
+           AND seq IN (SELECT seq FROM oldest
+                        WHERE seq < coalesce((SELECT min(seq) FROM oldest WHERE created_at >= $2), 1::bigint << 62))
         RETURNING seq),
     moved AS (
         UPDATE feeds SET oldest = (SELECT max(seq) + 1 FROM gone) WHERE realm_id = $1 AND EXISTS (SELECT FROM gone))

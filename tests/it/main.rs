@@ -5,6 +5,7 @@
 
 mod issuer;
 mod process;
+mod receiver;
 mod world;
 
 mod admin;
@@ -26,6 +27,7 @@ mod fairness;
 mod filter_agreement;
 mod filters;
 mod first_start;
+mod follower;
 mod foreign_tokens;
 mod groups;
 mod hostile;
@@ -56,3 +58,4 @@ mod sign_in;
 mod sorting;
 mod tokens;
 mod users;
+mod webhooks;

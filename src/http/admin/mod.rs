@@ -18,6 +18,7 @@ mod roles;
 mod schemas;
 mod scim;
 mod users;
+mod webhooks;
 
 use std::sync::{Arc, LazyLock};
 
@@ -55,6 +56,7 @@ pub fn routes() -> Vec<Route> {
         events::routes(),
         clients::routes(),
         operators::routes(),
+        webhooks::routes(),
     ];
     tables.into_iter().flatten().collect()
 }
