@@ -123,7 +123,8 @@ pub async fn run(config: Config, ready_file: Option<PathBuf>) -> Result<()> {
         feed::Options { sweep_every: config.events.sweep_every, waiting: places.div_ceil(4), live: places.div_ceil(8) };
     let feed = Feed::start(&store, options);
     let ring = key_ring(&config, database.embedded.is_some())?;
-    let (webhooks, sending) = Webhooks::start(&store, &feed, ring.clone(), outbound(&config, webhook::LIMITS)?);
+    let (webhooks, sending) =
+        Webhooks::start(&store, &feed, ring.clone(), outbound(&config, webhook::LIMITS)?, public_url.clone());
     let edge = Edge {
         store: store.clone(),
         access,

@@ -195,11 +195,11 @@ mod tests {
             event(10, "dsync.activated", json!({ "directory_id": "d" })),
         ];
         assert_snapshot!(lines(&events, true), @"
-        SEQ  TIME                 EVENT                  WHAT        BY              REQUEST
-        7    2026-01-31 12:00:00  dsync.user.created     ada�[2J     scim_token t-1  r-1
+        SEQ  TIME                 EVENT                   WHAT        BY              REQUEST
+        7    2026-01-31 12:00:00  dsync.user.created      ada�[2J     scim_token t-1  r-1
         8    2026-01-31 12:00:00  dsync.group.user_added  g-1 u-1     scim_token t-1  r-1
-        9    2026-01-31 12:00:00  dsync.user.role_added  u-1 editor  scim_token t-1  r-1
-        10   2026-01-31 12:00:00  dsync.activated        -           scim_token t-1  r-1
+        9    2026-01-31 12:00:00  dsync.user.role_added   u-1 editor  scim_token t-1  r-1
+        10   2026-01-31 12:00:00  dsync.activated         -           scim_token t-1  r-1
         ");
         assert!(!lines(&events, false).contains("SEQ"));
     }

@@ -76,6 +76,9 @@ pub struct Create {
     url: String,
     #[command(flatten)]
     settings: Settings,
+    /// What is sent: events as JSON, or security event tokens (RFC 8935)
+    #[arg(long, value_parser = ["webhook", "set"], default_value = "webhook")]
+    format: String,
     /// Begin with this event of the past; without it, with what happens from now on
     #[arg(long, value_name = "SEQ")]
     from: Option<i64>,
@@ -141,9 +144,9 @@ pub async fn run(verb: Verb, client: &Client) -> Result<Report, Failure> {
     match verb {
         Verb::List { realm } => list(client, &realm).await,
         Verb::Create(create) => {
-            let Create { realm, url, settings, from } = create;
+            let Create { realm, url, settings, format, from } = create;
             let mut wish = settings.wish()?;
-            wish.insert("url".into(), url.into());
+            wish.extend([("url".to_owned(), url.into()), ("format".to_owned(), format.into())]);
             wish.extend(from.map(|from| ("from".to_owned(), from.into())));
             let made = client.post(&webhooks(&realm), &wish.into()).await;
             Ok(shown(made.map_err(|e| realm::missing(e, &realm))?))

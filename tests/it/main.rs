@@ -54,6 +54,7 @@ mod revocation;
 mod roles;
 mod schemas;
 mod search;
+mod security_events;
 mod sign_in;
 mod sorting;
 mod tokens;

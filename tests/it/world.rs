@@ -380,6 +380,11 @@ impl Caller {
         Caller { bearer: Some(token.to_owned()), ..self.clone() }
     }
 
+    /// The credential of this caller.
+    pub fn bearer_token(&self) -> &str {
+        self.bearer.as_deref().unwrap_or_default()
+    }
+
     pub fn anonymous(&self) -> Caller {
         Caller { bearer: None, ..self.clone() }
     }

@@ -17,6 +17,7 @@ mod requests;
 mod roles;
 mod schemas;
 mod scim;
+mod streams;
 mod users;
 mod webhooks;
 
@@ -54,6 +55,7 @@ pub fn routes() -> Vec<Route> {
         roles::routes(),
         identity::routes(),
         events::routes(),
+        streams::routes(),
         clients::routes(),
         operators::routes(),
         webhooks::routes(),
