@@ -24,7 +24,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Uri};
+use http::Method;
 use jiff::Timestamp;
 use tokio::{
     sync::{Notify, mpsc},
@@ -87,16 +87,18 @@ struct Left {
     outcomes: Vec<Outcome>,
 }
 
-/// A request which has ended.
+/// A request which has ended. It owns what it says: a piece of what the connection has read would keep all of that, and
+/// the connection would read each request into new memory.
 pub struct Arrival {
     pub realm: Arc<Realm>,
     pub id: Uuid,
     pub at: Timestamp,
     pub request_id: Arc<str>,
     pub method: Method,
-    pub uri: Uri,
+    /// With its query.
+    pub path: Box<str>,
     pub route: &'static str,
-    pub user_agent: Option<HeaderValue>,
+    pub user_agent: Option<Box<str>>,
     pub status: u16,
     pub duration: Duration,
     pub failure: Option<Box<Failed>>,
@@ -160,6 +162,8 @@ impl RequestLog {
         let body = arrival.trail.with(|left| {
             let waiting = self.waiting.load(Ordering::Relaxed);
             left.body.take_if(|body| body.len() > LARGEST_BODY || waiting + body.len() > WAITING_BODIES);
+            // As with `Arrival`.
+            left.body = left.body.take().map(|body| Bytes::copy_from_slice(&body));
             left.body.as_ref().map_or(0, Bytes::len)
         });
         self.waiting.fetch_add(body, Ordering::Relaxed);

@@ -129,10 +129,10 @@ impl Task {
             return None;
         }
         let document = body.and_then(|body| json::parse(&body).ok());
-        let path = arrival.uri.path_and_query().map_or("/", |path| path.as_str());
+        let path = arrival.path.split_once('?').map_or(&*arrival.path, |(path, _)| path);
         let request = Request {
             method: arrival.method.as_str(),
-            path: below_base(arrival.uri.path()),
+            path: below_base(path),
             body: document.as_ref(),
             status: arrival.status,
             outcomes: &outcomes,
@@ -160,11 +160,8 @@ impl Task {
             request_id: arrival.request_id.to_string(),
             method: arrival.method.to_string(),
             route: arrival.route.to_owned(),
-            path: cut(redact::text(path), LONGEST_PATH),
-            user_agent: arrival
-                .user_agent
-                .and_then(|agent| agent.to_str().ok().map(redact::text))
-                .map(|agent| cut(agent, LONGEST_AGENT)),
+            path: cut(redact::text(&arrival.path), LONGEST_PATH),
+            user_agent: arrival.user_agent.map(|agent| cut(redact::text(&agent), LONGEST_AGENT)),
             actor,
             status: arrival.status,
             duration_us: i64::try_from(arrival.duration.as_micros()).unwrap_or(i64::MAX),

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderValue, Method, Uri, header};
+use http::{HeaderValue, Method, Uri, header, uri::PathAndQuery};
 use jiff::Timestamp;
 use tower::{Layer, Service};
 use uuid::Uuid;
@@ -142,9 +142,9 @@ impl Drop for Pending {
             at: self.at,
             request_id: self.request_id.clone(),
             method: self.method.clone(),
-            uri: self.uri.clone(),
+            path: self.uri.path_and_query().map_or("/", PathAndQuery::as_str).into(),
             route: self.route,
-            user_agent: self.user_agent.take(),
+            user_agent: self.user_agent.as_ref().and_then(|agent| agent.to_str().ok()).map(Box::from),
             status,
             duration: self.began.elapsed(),
             failure,
