@@ -136,19 +136,19 @@ impl Pending {
 impl Drop for Pending {
     fn drop(&mut self) {
         let (status, failure) = self.ended.take().unwrap_or_else(|| self.abandoned());
+        let path = self.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        let agent = self.user_agent.as_ref().and_then(|agent| agent.to_str().ok());
         self.log.leave(Arrival {
             realm: self.realm.clone(),
             id: Uuid::now_v7(),
             at: self.at,
-            request_id: self.request_id.clone(),
             method: self.method.clone(),
-            path: self.uri.path_and_query().map_or("/", PathAndQuery::as_str).into(),
             route: self.route,
-            user_agent: self.user_agent.as_ref().and_then(|agent| agent.to_str().ok()).map(Box::from),
+            said: [&self.request_id, path, agent.unwrap_or_default()].join("\n").into(),
             status,
             duration: self.began.elapsed(),
             failure,
-            trail: self.trail.clone(),
+            left: self.trail.take(),
         });
     }
 }
