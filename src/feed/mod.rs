@@ -7,6 +7,8 @@
 
 mod retention;
 mod sequencer;
+mod signature;
+pub mod webhook;
 
 use std::{
     collections::HashMap,

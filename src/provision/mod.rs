@@ -20,6 +20,7 @@ pub mod roles;
 pub mod sign_in;
 pub mod tokens;
 pub mod users;
+pub mod webhooks;
 
 use uuid::Uuid;
 

@@ -28,7 +28,7 @@ const ROOM: usize = 8 << 20;
 pub(super) const CHANNEL: &str = "realmgate_events";
 
 const ENTER_PARTITION: &str = "SELECT enter_partition($1)";
-const OVERSEE: &str = "SELECT oversee()";
+pub(super) const OVERSEE: &str = "SELECT oversee()";
 
 /// One statement for each partition. The rows of realms which are gone go as well, and are told to nobody.
 static MOVE: LazyLock<[String; PARTITIONS]> = LazyLock::new(|| std::array::from_fn(move_of));

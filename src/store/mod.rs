@@ -29,12 +29,14 @@ pub mod pulse;
 pub mod realms;
 pub mod request_log;
 pub mod roles;
+pub mod senders;
 pub mod sign_in;
 pub mod signing_keys;
 pub mod sort_sql;
 pub mod tokens;
 pub mod tx;
 pub mod users;
+pub mod webhooks;
 
 use std::{
     sync::Arc,

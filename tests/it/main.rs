@@ -5,6 +5,7 @@
 
 mod issuer;
 mod process;
+mod receiver;
 mod world;
 
 mod admin;
@@ -56,3 +57,4 @@ mod sign_in;
 mod sorting;
 mod tokens;
 mod users;
+mod webhooks;

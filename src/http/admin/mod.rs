@@ -17,6 +17,7 @@ mod roles;
 mod schemas;
 mod scim;
 mod users;
+mod webhooks;
 
 use std::sync::{Arc, LazyLock};
 
@@ -54,6 +55,7 @@ pub fn routes() -> Vec<Route> {
         events::routes(),
         clients::routes(),
         operators::routes(),
+        webhooks::routes(),
     ];
     tables.into_iter().flatten().collect()
 }
