@@ -168,6 +168,7 @@ async fn what_cannot_be_streamed_is_refused_before_it_begins() {
 #[tokio::test]
 async fn a_stream_ends_with_its_realm() {
     let realm = World::realm().await;
+    World::all_told(&World::shared().superuser().await, &realm.name).await;
     let mut live = Live::open(&realm.admin, "", None).await;
     realm.policy("unknown_attributes", "reject").await;
     realm.user("ada").await;

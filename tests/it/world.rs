@@ -134,6 +134,8 @@ impl World {
     pub fn start(&mut self) {
         let gateway = Gateway::start(&self.folder, &self.settings);
         *self.address.0.write().unwrap_or_else(PoisonError::into_inner) = gateway.public.to_string();
+        // It listens elsewhere, so its tokens have another issuer.
+        *self.admin_token.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.gateway = Some(gateway);
     }
 
