@@ -9,6 +9,7 @@ mod audit;
 mod client;
 mod conformance;
 mod domain;
+mod event;
 mod export;
 mod group;
 mod guard;
@@ -101,6 +102,8 @@ pub enum Manage {
     Audit(Plain<audit::Read>),
     /// What a realm's identity provider sent, and what became of it
     Log(log::Log),
+    /// What happened in a realm
+    Event(Noun<event::Verb>),
     /// Clients which get short-lived tokens for the SCIM of a realm
     Client(Noun<oauth_client::Verb>),
     /// Issuers whose access tokens open the SCIM of a realm
@@ -206,6 +209,7 @@ async fn answer(command: Manage) -> Result<(), Failure> {
         Manage::Schema(noun) => (schema::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::Audit(plain) => (audit::run(plain.arguments, &plain.server.sign_in().await?).await?, plain.output),
         Manage::Log(log) => return log.run().await,
+        Manage::Event(noun) => (event::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::Client(noun) => (oauth_client::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::Issuer(noun) => (issuer::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::SignIn(noun) => (sign_in::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
@@ -322,6 +326,7 @@ mod tests {
             "role unmap acme admin --user alice@example.com",
             "audit",
             "audit acme --action scim. --limit 10 --output json",
+            "event time-to-revoke acme --since 7d",
             "client create acme entra --name Entra",
             "client create acme okta --jwks-uri https://acme.example/keys",
             "client secret acme entra --yes",

@@ -6,6 +6,7 @@
 //! **Invariant:** whoever waits here waits for a hint. What there is, the store says.
 
 mod retention;
+pub mod revocations;
 mod sequencer;
 
 use std::{
@@ -54,13 +55,14 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// Starts the sequencer, and whoever deletes what is too old.
+    /// Starts the sequencer, whoever deletes what is too old, and whoever looks for what is late.
     pub fn start(store: &Store, options: Options) -> Self {
         let waiting = Arc::new(Semaphore::new(options.waiting));
         let feed = Self { store: store.clone(), heads: Arc::default(), moved: broadcast::channel(1024).0, waiting };
         tokio::spawn(sequencer::run(feed.clone()));
         tokio::spawn(feed.clone().follow());
         tokio::spawn(retention::sweep(store.clone(), options.sweep_every));
+        tokio::spawn(revocations::watch(store.clone()));
         feed
     }
 

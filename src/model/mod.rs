@@ -20,6 +20,7 @@ pub mod policy;
 pub mod profile;
 pub mod realm;
 pub mod request_log;
+pub mod revocation;
 pub mod role;
 pub mod search;
 pub mod sign_in;

@@ -10,6 +10,7 @@ pub mod export;
 pub mod extensions;
 pub mod groups;
 pub mod guard;
+pub mod history;
 pub mod identity;
 pub mod import;
 pub mod list;

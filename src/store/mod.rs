@@ -28,6 +28,7 @@ pub mod people;
 pub mod pulse;
 pub mod realms;
 pub mod request_log;
+pub mod revocations;
 pub mod roles;
 pub mod sign_in;
 pub mod signing_keys;

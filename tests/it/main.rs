@@ -53,5 +53,6 @@ mod schemas;
 mod search;
 mod sign_in;
 mod sorting;
+mod time_to_revoke;
 mod tokens;
 mod users;

@@ -95,6 +95,9 @@ async fn of_realm(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
             Some(after) if after + 1 < stretch.oldest => return Err(Failure::Forgotten { oldest: stretch.oldest }),
             _ => {}
         }
+        if let (Some(after), true) = (after, stretch.unacknowledged) {
+            edge.feed.acknowledge(realm.id, after, call.at);
+        }
         if stretch.events.is_empty() && Instant::now() < end {
             edge.feed.beyond(head, stretch.head, end).await;
             continue;

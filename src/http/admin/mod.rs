@@ -16,6 +16,7 @@ mod requests;
 mod roles;
 mod schemas;
 mod scim;
+mod time_to_revoke;
 mod users;
 
 use std::sync::{Arc, LazyLock};
@@ -52,6 +53,7 @@ pub fn routes() -> Vec<Route> {
         roles::routes(),
         identity::routes(),
         events::routes(),
+        time_to_revoke::routes(),
         clients::routes(),
         operators::routes(),
     ];

@@ -1,0 +1,77 @@
+//! Who has lost access, and when an application has said that it knows.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{debug, warn};
+
+use super::Feed;
+use crate::{
+    model::RealmId,
+    store::{
+        Store,
+        error::{Error, Result},
+        revocations::{self, Waiting},
+    },
+    telemetry,
+};
+
+/// How often it is looked for what is late.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// An application has taken in all events of the realm up to `up_to`: a webhook by its 2xx, a reader of the events API by
+/// its cursor. `by` is `webhook:` and its id, or `events_api`. Of several, the first word counts. Answers how many
+/// revocations were acknowledged by it.
+pub async fn acknowledge(store: &Store, realm: RealmId, up_to: i64, by: &str, at: Timestamp) -> Result<usize> {
+    let took = revocations::acknowledge(store, realm, up_to, by, at).await?;
+    took.iter().for_each(|took| telemetry::revoked(*took));
+    Ok(took.len())
+}
+
+impl Feed {
+    /// A reader of the events API has asked for what is behind `after`, and is not made to wait for this.
+    pub fn acknowledge(&self, realm: RealmId, after: i64, at: Timestamp) {
+        let store = self.store.clone();
+        tokio::spawn(async move {
+            if let Err(error) = acknowledge(&store, realm, after, "events_api", at).await {
+                // The next question of that reader says it again.
+                debug!(%error, "an acknowledgement was not noted");
+            }
+        });
+    }
+}
+
+/// Tells of what is not acknowledged within the policy's bound, for as long as the process lives.
+pub(super) async fn watch(store: Store) {
+    let mut look = interval(LOOK_EVERY);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        look.tick().await;
+        if let Err(error) = look_around(&store).await {
+            debug!(%error, "late acknowledgements were not looked for");
+        }
+    }
+}
+
+async fn look_around(store: &Store) -> Result<()> {
+    let now = Timestamp::now();
+    for Waiting { realm, epoch, within, since } in revocations::waiting(store).await? {
+        let due = within.before(now);
+        if since > due {
+            continue;
+        }
+        match revocations::tell_late(store.enter(realm, epoch).await?, due, now).await {
+            // Another node was quicker.
+            Ok(0) => {}
+            Ok(late) => {
+                telemetry::revocations_late(late);
+                warn!(realm.id = %realm, late, "no application has acknowledged in time who lost access");
+            }
+            // It has changed meanwhile, or is gone: its turn comes again.
+            Err(Error::Stale | Error::Deadlock) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
