@@ -8,6 +8,7 @@ gateway and PostgreSQL for each answer is the figure which stays still on a busy
 import argparse
 import json
 import pathlib
+import random
 import shutil
 import statistics
 import subprocess
@@ -22,6 +23,8 @@ PAIRS = 8
 CONNECTIONS = 16
 # A part may cost so much of the rate.
 AT_LEAST = 0.98
+# The sequencer may cost so much of the rate of writes.
+EVENTS_AT_LEAST = 0.90
 # A quiet realm's 99 % beside a noisy one, by its own; the noisy one sends so many times its limit (SECURITY 2, row 12).
 AT_MOST = 2.0
 LIMIT = {"requests_per_second": 20, "burst": 40}
@@ -113,6 +116,48 @@ def on_against_off(options, folder, name, settings):
     return *rates, middle(on[0] / off[0] for on, off in pairs), *times
 
 
+def created(options, folder, side):
+    """Users created per second, and microseconds of processor time for each."""
+    # oha draws lines at random. From so many, few are drawn twice; those are refused (409) and not counted.
+    path, mark = folder / "bodies", random.randrange(1 << 40)
+    with open(path, "w") as file:
+        file.writelines(json.dumps(user(f"made-{mark:x}-{n}")) + "\n" for n in range(100_000))
+    before = side.spent()
+    more = ["-c", str(CONNECTIONS), "-w", "-m", "POST", "-T", "application/scim+json", "-Z", str(path)]
+    told = oha(options.oha, side.gateway, f"{side.gateway.url}{side.gateway.base}/Users", options.seconds / PAIRS, *more)
+    statuses = told["statusCodeDistribution"]
+    if set(statuses) - {"201", "409"}:
+        sys.exit(f"the gateway answered {statuses}, {told['errorDistribution']}")
+    return statuses["201"] / told["summary"]["total"], (side.spent() - before) / statuses["201"]
+
+
+def with_events_against_without(options, folder):
+    """As `on_against_off`, for users created while the sequencer works and while another holds all of its places."""
+    side, pairs = Side(options.gateway, folder / "events", {}), []
+    try:
+        created(options, folder, side)
+        for _ in range(PAIRS):
+            on = created(options, folder, side)
+            command = ["psql", "-XqAt", "-U", "postgres", "-c", "SELECT FROM realmgate.sequencers FOR UPDATE",
+                       "-c", "SELECT 'held'", "-c", "SELECT pg_sleep(600)", "--single-transaction"]
+            holder = subprocess.Popen(command, env=side.database.environment, stdout=subprocess.PIPE, text=True)
+            while "held" not in holder.stdout.readline():
+                pass
+            off = created(options, folder, side)
+            side.database.psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)'"
+                               " AND pid <> pg_backend_pid()")
+            holder.wait(10)
+            pairs.append((on, off))
+            while side.database.psql("SELECT count(*) FROM realmgate.outbox") != "0":
+                time.sleep(0.1)
+    finally:
+        side.gateway.stop()
+    middle = statistics.median
+    rates = [middle(on[0] for on, _ in pairs), middle(off[0] for _, off in pairs)]
+    times = [middle(on[1] for on, _ in pairs), middle(off[1] for _, off in pairs)]
+    return *rates, middle(on[0] / off[0] for on, off in pairs), *times
+
+
 def quiet_beside_noisy(options, folder):
     """Milliseconds: 99 % of a quiet realm alone and beside a noisy one, and the slowest deactivation in the noisy one."""
     folder.mkdir()
@@ -168,7 +213,7 @@ def main():
     parser.add_argument("--gateway", required=True)
     parser.add_argument("--oha", required=True)
     parser.add_argument("--seconds", type=int, default=24, help="for each side of each measurement")
-    parser.add_argument("--only", type=lambda text: text.split(","), default=["limit", "log", "fairness"])
+    parser.add_argument("--only", type=lambda text: text.split(","), default=["limit", "log", "events", "fairness"])
     options = parser.parse_args()
     folder = pathlib.Path(tempfile.mkdtemp(prefix="realmgate-bench-"))
     folder.chmod(0o755)
@@ -183,6 +228,12 @@ def main():
                 print(f"{names[name]:24} GET by id, {CONNECTIONS} connections: {on:7.0f} on, {off:7.0f} off per s,"
                       f" ratio {ratio:.1%} {verdict}; processor time of an answer {time_on:.0f} on, {time_off:.0f} µs off",
                       flush=True)
+        if "events" in options.only:
+            on, off, ratio, time_on, time_off = with_events_against_without(options, folder)
+            held &= ratio >= EVENTS_AT_LEAST
+            verdict = "ok" if ratio >= EVENTS_AT_LEAST else f"< {EVENTS_AT_LEAST:.0%}"
+            print(f"{'events':24} create, {CONNECTIONS} connections: {on:7.0f} on, {off:7.0f} off per s, ratio"
+                  f" {ratio:.1%} {verdict}; processor time of an answer {time_on:.0f} on, {time_off:.0f} µs off", flush=True)
         if "fairness" in options.only:
             alone, beside, left = quiet_beside_noisy(options, folder / "fairness")
             held &= beside <= AT_MOST * alone

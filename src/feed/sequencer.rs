@@ -5,12 +5,15 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    sync::Arc,
     time::Duration,
 };
 
-use futures_util::future::join_all;
 use jiff::Timestamp;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::{
+    sync::Notify,
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
+};
 use tracing::{debug, warn};
 
 use super::Feed;
@@ -27,53 +30,70 @@ use crate::{
 const GATHER: Duration = Duration::from_millis(5);
 /// How often it is looked whether something was left behind.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// So many rows of realms whose partitions are known, before they are looked up anew.
+/// Realms whose partitions are known at most, before they are looked up anew.
 const KNOWN: usize = 100_000;
 
 /// Runs for as long as the process lives.
 pub(super) async fn run(feed: Feed) {
-    let mut look = interval(LOOK_EVERY);
+    let due: [Arc<Notify>; PARTITIONS] = std::array::from_fn(|_| Arc::default());
+    for (partition, due) in due.iter().enumerate() {
+        tokio::spawn(keep_empty(feed.clone(), partition, due.clone()));
+    }
+    let (mut look, mut partitions) = (interval(LOOK_EVERY), HashMap::new());
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut partitions = HashMap::new();
     loop {
-        let begun = Instant::now();
         let outcome = tokio::select! {
-            realms = feed.store.written().next() => move_of(&feed, &mut partitions, realms).await,
-            _ = look.tick() => look_around(&feed).await,
+            realms = feed.store.written().next() => wake(&feed, &mut partitions, realms, &due).await,
+            _ = look.tick() => look_around(&feed, &due).await,
         };
         if let Err(error) = outcome {
             // What waits goes on waiting, and is found by the next look.
-            debug!(%error, "the outbox was not emptied");
+            debug!(%error, "it was not looked for changes which wait for their place");
+        }
+    }
+}
+
+/// Moves what is in a partition whenever there is something. Each partition has a task of its own: another node may hold
+/// one and be frozen, until the database ends its transaction.
+async fn keep_empty(feed: Feed, partition: usize, due: Arc<Notify>) {
+    loop {
+        due.notified().await;
+        let begun = Instant::now();
+        if let Err(error) = drain(&feed, partition).await {
+            warn!(%error, ?error, partition, "changes were not given their places, it is tried again");
         }
         sleep_until(begun + GATHER).await;
     }
 }
 
-/// Moves what is in the partitions of these realms.
-async fn move_of(feed: &Feed, known: &mut HashMap<RealmId, usize>, realms: HashSet<RealmId>) -> Result<()> {
+/// Wakes whoever is at the partitions of these realms.
+async fn wake(
+    feed: &Feed,
+    known: &mut HashMap<RealmId, usize>,
+    realms: HashSet<RealmId>,
+    due: &[Arc<Notify>; PARTITIONS],
+) -> Result<()> {
     if known.len() > KNOWN {
         known.clear();
     }
-    let mut due = HashSet::new();
     for realm in realms {
         let partition = match known.get(&realm) {
             Some(partition) => *partition,
             None => *known.entry(realm).or_insert(events::partition_of(&feed.store, realm).await?),
         };
-        due.insert(partition);
+        due[partition].notify_one();
     }
-    join_all(due.into_iter().map(|partition| drain(feed, partition))).await.into_iter().collect()
+    Ok(())
 }
 
 /// Finds what a node left behind which is gone, and tells how much waits; hears what was not told.
-async fn look_around(feed: &Feed) -> Result<()> {
+async fn look_around(feed: &Feed, due: &[Arc<Notify>; PARTITIONS]) -> Result<()> {
     let waiting = events::waiting(&feed.store).await?;
-    telemetry::outbox(
-        waiting.iter().map(|waiting| waiting.rows).sum(),
-        waiting.iter().filter_map(|waiting| waiting.since).min().map(age),
-    );
-    let due = waiting.iter().filter(|waiting| waiting.rows > 0).map(|waiting| drain(feed, waiting.partition));
-    join_all(due).await.into_iter().collect::<Result<()>>()?;
+    let rows = waiting.iter().map(|waiting| waiting.rows).sum();
+    telemetry::outbox(rows, waiting.iter().filter_map(|waiting| waiting.since).min().map(age));
+    for waiting in waiting.iter().filter(|waiting| waiting.rows > 0) {
+        due[waiting.partition].notify_one();
+    }
     feed.look().await
 }
 
@@ -83,12 +103,9 @@ fn age(since: Timestamp) -> Duration {
 
 /// Moves all that is committed in the partition.
 async fn drain(feed: &Feed, partition: usize) -> Result<()> {
-    debug_assert!(partition < PARTITIONS, "the database has as many partitions as we know");
     loop {
         let tells = !feed.store.pulse().is_alone();
-        let moved = events::step(&feed.store, partition, tells).await.inspect_err(|error| {
-            warn!(%error, ?error, partition, "events were not given their places; it is tried again");
-        })?;
+        let moved = events::step(&feed.store, partition, tells).await?;
         telemetry::events(moved.rows);
         for (realm, seq) in moved.heads {
             feed.raise(realm, seq);

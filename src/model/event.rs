@@ -1,13 +1,17 @@
 //! What happened, as it is told to applications (DESIGN 10, M095-M100).
 
+mod payload;
+
 use std::{fmt, str::FromStr};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::{Actor, RealmId};
+
+pub use payload::schema;
 
 /// The kinds of events, in WorkOS's words where WorkOS has one.
 pub const NAMES: [&str; 22] = [
@@ -84,16 +88,8 @@ pub struct Event {
 impl Event {
     /// The event as JSON: the same in the events API, in webhooks and in live feeds.
     pub fn body(&self, realm: &str) -> Value {
-        json!({
-            "seq": self.seq,
-            "id": self.id,
-            "event": self.name,
-            "realm": realm,
-            "created_at": self.at,
-            "request_id": self.request_id,
-            "actor": self.actor,
-            "data": self.data(),
-        })
+        // Values of ours have text keys and no way to fail.
+        serde_json::to_value(payload::Body::of(self, realm)).unwrap_or_default()
     }
 
     /// Did somebody lose access by it: deactivated, or gone?
@@ -105,94 +101,6 @@ impl Event {
                     && self.previous.as_ref().is_some_and(|was| was["active"] != false && was.get("active").is_some())
             }
             _ => false,
-        }
-    }
-
-    fn data(&self) -> Value {
-        let mut data = Map::new();
-        data.insert("directory_id".into(), json!(self.realm));
-        let name = self.name.strip_prefix("dsync.").unwrap_or(&self.name);
-        match name {
-            "user.created" | "user.updated" | "user.deleted" => self.user(&mut data),
-            "group.created" | "group.updated" | "group.deleted" => self.group(&mut data),
-            "group.user_added" | "group.user_removed" => {
-                let kind = if self.facts["member"] == "Group" { "member_group" } else { "user" };
-                data.insert("group".into(), json!({ "id": self.resource_id, "version": self.version }));
-                data.insert(kind.into(), json!({ "id": self.member_id }));
-            }
-            "user.role_added" | "user.role_removed" => self.mapping("user", &mut data),
-            "group.role_added" | "group.role_removed" => self.mapping("group", &mut data),
-            "role.created" | "role.updated" | "role.deleted" => {
-                data.insert("id".into(), json!(self.resource_id));
-                data.insert("name".into(), self.facts["role"].clone());
-                data.insert("description".into(), self.facts["description"].clone());
-                self.former(&mut data);
-            }
-            _ => {
-                let told = self.attributes.as_ref().unwrap_or(&self.facts);
-                data.extend(told.as_object().cloned().unwrap_or_default());
-            }
-        }
-        Value::Object(data)
-    }
-
-    fn user(&self, data: &mut Map<String, Value>) {
-        let document = self.attributes.clone().unwrap_or_default();
-        let state = self.facts["state"].clone();
-        let entries = [
-            ("id", json!(self.resource_id)),
-            ("idp_id", document["externalId"].clone()),
-            ("version", json!(self.version)),
-            ("state", state.clone()),
-            ("active", json!(state != "disabled")),
-            ("username", document["userName"].clone()),
-            ("first_name", document["name"]["givenName"].clone()),
-            ("last_name", document["name"]["familyName"].clone()),
-            ("display_name", self.facts["display_name"].clone()),
-            ("emails", document.get("emails").cloned().unwrap_or_else(|| json!([]))),
-            ("managed", self.facts["managed"].clone()),
-        ];
-        data.extend(entries.map(|(name, value)| (name.to_owned(), value)));
-        let groups = self.facts["groups"].as_array().into_iter().flatten();
-        let groups: Vec<Value> = groups.map(|id| json!({ "value": id })).collect();
-        data.insert("raw_attributes".into(), self.raw(document, Some(groups.into())));
-        self.former(data);
-    }
-
-    fn group(&self, data: &mut Map<String, Value>) {
-        let document = self.attributes.clone().unwrap_or_default();
-        let entries = [
-            ("id", json!(self.resource_id)),
-            ("idp_id", document["externalId"].clone()),
-            ("version", json!(self.version)),
-            ("name", document["displayName"].clone()),
-            ("managed", self.facts["managed"].clone()),
-        ];
-        data.extend(entries.map(|(name, value)| (name.to_owned(), value)));
-        data.insert("raw_attributes".into(), self.raw(document, None));
-        self.former(data);
-    }
-
-    /// What the IdP wrote, with the id that it knows.
-    fn raw(&self, document: Value, groups: Option<Value>) -> Value {
-        let mut raw = Map::new();
-        raw.insert("id".into(), json!(self.resource_id));
-        if let Value::Object(document) = document {
-            raw.extend(document);
-        }
-        raw.extend(groups.map(|groups| ("groups".to_owned(), groups)));
-        Value::Object(raw)
-    }
-
-    fn mapping(&self, holder: &str, data: &mut Map<String, Value>) {
-        data.insert(holder.into(), json!({ "id": self.resource_id, "version": self.version }));
-        data.insert("role".into(), json!({ "id": self.member_id, "name": self.facts["role"] }));
-    }
-
-    fn former(&self, data: &mut Map<String, Value>) {
-        if self.name.ends_with(".updated") {
-            let previous = self.previous.clone().unwrap_or_else(|| json!({}));
-            data.insert("previous_attributes".into(), previous);
         }
     }
 }

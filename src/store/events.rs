@@ -118,14 +118,14 @@ static AFTER_PLACES: LazyLock<String> = LazyLock::new(|| {
 
 const PLACES: &str = "SELECT place FROM sequencers ORDER BY partition";
 
+/// Of the oldest events those which come before the first that is to be kept.
 const DELETE_SOME: &str = "
-    WITH gone AS (
+    WITH oldest AS (SELECT seq, created_at FROM events WHERE realm_id = $1 ORDER BY seq LIMIT $3),
+    gone AS (
         DELETE FROM events
          WHERE realm_id = $1
-           AND seq IN (SELECT seq FROM events WHERE realm_id = $1 AND seq < coalesce(
-                           (SELECT min(seq) FROM events WHERE realm_id = $1 AND created_at >= $2),
-                           (SELECT seq + 1 FROM feeds WHERE realm_id = $1))
-                        ORDER BY seq LIMIT $3)
+           AND seq IN (SELECT seq FROM oldest
+                        WHERE seq < coalesce((SELECT min(seq) FROM oldest WHERE created_at >= $2), 1::bigint << 62))
         RETURNING seq),
     moved AS (
         UPDATE feeds SET oldest = (SELECT max(seq) + 1 FROM gone) WHERE realm_id = $1 AND EXISTS (SELECT FROM gone)),

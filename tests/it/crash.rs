@@ -21,13 +21,13 @@ use crate::{
 const WRITERS: usize = 8;
 
 /// Few rounds by default; a hundred when `REALMGATE_TEST_LONG` is set.
-fn rounds() -> usize {
+pub fn rounds() -> usize {
     if std::env::var_os("REALMGATE_TEST_LONG").is_some() { 100 } else { 3 }
 }
 
 /// What the gateway has acknowledged of one user.
 #[derive(Debug, Default, Clone)]
-struct Acknowledged {
+pub struct Acknowledged {
     title: Option<String>,
     member: bool,
     deleted: bool,
@@ -49,18 +49,24 @@ impl Ledger {
 }
 
 /// Eight writers who create, change, add to a group, and delete, until they are stopped.
-struct Writers {
+pub struct Writers {
     ledger: Arc<Ledger>,
     stop: Arc<AtomicBool>,
     tasks: JoinSet<()>,
 }
 
 impl Writers {
-    fn start(realm: &Realm, group: &str, round: usize) -> Self {
+    pub fn start(realm: &Realm, group: &str, round: usize) -> Self {
+        Self::at(&[realm.idp()], group, round)
+    }
+
+    /// The callers in turn.
+    pub fn at(idps: &[Caller], group: &str, round: usize) -> Self {
         let (ledger, stop) = (Arc::new(Ledger::default()), Arc::new(AtomicBool::new(false)));
         let mut tasks = JoinSet::new();
         for writer in 0..WRITERS {
-            let (ledger, stop, idp, group) = (ledger.clone(), stop.clone(), realm.idp(), group.to_owned());
+            let (ledger, stop, idp, group) =
+                (ledger.clone(), stop.clone(), idps[writer % idps.len()].clone(), group.to_owned());
             tasks.spawn(async move {
                 let mut number = 0;
                 while !stop.load(Ordering::SeqCst) {
@@ -77,7 +83,7 @@ impl Writers {
     }
 
     /// Returns when so many further users have been acknowledged: the load is on.
-    async fn until_written(&self, users: usize) {
+    pub async fn until_written(&self, users: usize) {
         let (begun, wanted) = (Instant::now(), self.ledger.entries().len() + users);
         while self.ledger.entries().len() < wanted {
             assert!(begun.elapsed() < Duration::from_secs(30), "the writers make no progress");
@@ -85,7 +91,7 @@ impl Writers {
         }
     }
 
-    async fn finish(mut self) -> BTreeMap<String, Acknowledged> {
+    pub async fn finish(mut self) -> BTreeMap<String, Acknowledged> {
         self.stop.store(true, Ordering::SeqCst);
         while let Some(task) = self.tasks.join_next().await {
             task.expect("a writer met an answer that is neither success nor 503");

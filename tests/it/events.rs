@@ -1,6 +1,6 @@
 //! Every change is told once, in order, without gaps.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -202,4 +202,27 @@ async fn roles_and_their_mappings_are_told() {
     );
     assert_eq!(told[4]["data"]["role"], json!({ "id": role["id"], "name": "editor" }));
     assert_eq!(told[6]["data"]["previous_attributes"], json!({ "name": "editor" }));
+}
+
+#[tokio::test]
+async fn events_are_kept_for_as_long_as_the_policy_says() {
+    let world = World::with(&[("REALMGATE_EVENTS_SWEEP_EVERY", "100ms")]);
+    let (realm, brief) = (world.new_realm().await, world.new_realm().await);
+    for name in ["ada", "bob"] {
+        realm.user(name).await;
+        brief.user(name).await;
+    }
+    brief.policy("events_keep", "1s").await;
+    let since = Instant::now();
+    while brief.admin.get("/events").await.json()["oldest"] != 4 {
+        assert!(since.elapsed() < Duration::from_secs(20), "what is older than a second is still there");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(brief.admin.get("/events?after=0").await.status, 410);
+    let kept = brief.admin.get("/events").await.json();
+    assert_eq!((&kept["head"], &kept["oldest"], &kept["next"]), (&json!(3), &json!(4), &json!(3)), "{kept}");
+    brief.user("eve").await;
+    let next = brief.admin.get("/events?after=3&wait=20").await;
+    assert_eq!(events(&next)[0]["seq"], 4, "the numbers go on");
+    assert_eq!(events(&realm.admin.get("/events").await).len(), 3, "another realm keeps its own");
 }

@@ -26,6 +26,7 @@ mod fairness;
 mod filter_agreement;
 mod filters;
 mod first_start;
+mod follower;
 mod foreign_tokens;
 mod groups;
 mod hostile;
