@@ -11,6 +11,7 @@ pub mod document;
 pub mod event;
 pub mod group;
 pub mod guard;
+pub mod history;
 pub mod identity;
 pub mod jwk;
 pub mod listing;
@@ -27,6 +28,7 @@ pub mod sign_in;
 pub mod slow_hash;
 pub mod span;
 pub mod token;
+pub mod undo;
 pub mod user;
 
 use std::{fmt, ops::Deref, sync::Arc};

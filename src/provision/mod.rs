@@ -20,6 +20,7 @@ pub mod realms;
 pub mod roles;
 pub mod sign_in;
 pub mod tokens;
+pub mod undo;
 pub mod users;
 
 use uuid::Uuid;
@@ -59,6 +60,9 @@ pub enum Error {
     /// An operator's wish which cannot be understood.
     #[error("{0}")]
     Invalid(String),
+    /// What was is no longer known.
+    #[error("{0}")]
+    Gone(String),
     #[error(transparent)]
     Store(#[from] store::error::Error),
     /// What is stored is not a resource: a foreign hand has been in the database.

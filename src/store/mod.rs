@@ -17,6 +17,7 @@ pub mod extensions;
 pub mod filter_sql;
 pub mod groups;
 pub mod guard;
+pub mod history;
 pub mod import;
 pub mod json;
 pub mod list;
@@ -35,6 +36,7 @@ pub mod signing_keys;
 pub mod sort_sql;
 pub mod tokens;
 pub mod tx;
+pub mod undo;
 pub mod users;
 
 use std::{

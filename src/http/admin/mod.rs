@@ -7,6 +7,7 @@ mod domains;
 mod events;
 mod groups;
 mod guard;
+mod history;
 mod identity;
 mod moving;
 mod operators;
@@ -17,6 +18,7 @@ mod roles;
 mod schemas;
 mod scim;
 mod time_to_revoke;
+mod undo;
 mod users;
 
 use std::sync::{Arc, LazyLock};
@@ -54,6 +56,7 @@ pub fn routes() -> Vec<Route> {
         identity::routes(),
         events::routes(),
         time_to_revoke::routes(),
+        undo::routes(),
         clients::routes(),
         operators::routes(),
     ];

@@ -16,6 +16,8 @@ pub const FIRST: (&str, &str) = ("first", "How many to leave out");
 pub const MAX: (&str, &str) = ("max", "How many at most, up to 10000");
 pub const BRIEF: (&str, &str) = ("briefRepresentation", "Without attributes?");
 
+pub const AT: (&str, &str) = ("at", "A time (RFC 3339): as it was then, by the events; 410 if they go back no further");
+
 /// A parameter which says something.
 pub fn text<'a>(call: &'a Permitted<Admin>, name: &str) -> Option<&'a str> {
     call.query(name).filter(|text| !text.is_empty())
