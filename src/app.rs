@@ -32,7 +32,10 @@ use crate::{
         quota::Quotas,
     },
     config::{self, Config},
-    feed::{self, Feed},
+    feed::{
+        self, Feed,
+        webhook::{self, Webhooks},
+    },
     http::{
         self, Edge, Settings,
         exchange::Request,
@@ -53,6 +56,7 @@ use crate::{
     provision::{self, realms, tokens},
     request_log::{self, RequestLog},
     scim::list::PageSizes,
+    secret::{DataKey, KeyRing},
     store::{self, Store, embedded::Embedded, migrate},
     telemetry,
 };
@@ -65,6 +69,12 @@ const DEMO: &str = "demo";
 
 /// How long the last entries of the request log may take to be written.
 const LOG_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long the last attempts to send to webhooks may take, and to be written.
+const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// The file in `data_dir` with the key under which secrets are kept in embedded mode.
+const KEY_FILE: &str = "secret_keys";
 
 /// Runs the gateway until SIGTERM or SIGINT.
 pub async fn run(config: Config, ready_file: Option<PathBuf>) -> Result<()> {
@@ -82,7 +92,7 @@ pub async fn run(config: Config, ready_file: Option<PathBuf>) -> Result<()> {
     let (lives, oauth_life) = (lives(&config), config.tokens.oauth_life);
     let keys = Keys::start(store.clone(), lives.longest().max(oauth_life)).await;
     let keys = Arc::new(keys.context("the keys that sign tokens could not be made")?);
-    let sources = Sources::new(outbound(&config)?);
+    let sources = Sources::new(outbound(&config, OUTBOUND)?);
     let external = external(&config, &sources).context("[admin.oidc] cannot be used")?;
     let operators = Operators::new(&store, issuer, lives, lockout(&config), keys.clone(), external);
     tokio::spawn(operators.clone().follow_changes());
@@ -110,8 +120,21 @@ pub async fn run(config: Config, ready_file: Option<PathBuf>) -> Result<()> {
     };
     let waiting = config.limits.max_requests_in_flight.div_ceil(4);
     let feed = Feed::start(&store, feed::Options { sweep_every: config.events.sweep_every, waiting });
-    let edge =
-        Edge { store: store.clone(), access, operators, quotas, shares, walks: Walks::new(), feed, log, settings };
+    let ring = key_ring(&config, database.embedded.is_some())?;
+    let (webhooks, sending) = Webhooks::start(&store, &feed, ring.clone(), outbound(&config, webhook::LIMITS)?);
+    let edge = Edge {
+        store: store.clone(),
+        access,
+        operators,
+        quotas,
+        shares,
+        walks: Walks::new(),
+        feed,
+        webhooks,
+        ring,
+        log,
+        settings,
+    };
     let ops = Ops { store: store.clone(), bus, phase: phase.clone(), metrics: Arc::new(metrics.clone()) };
     tokio::spawn(upkeep(metrics));
     tokio::spawn(watch_tokens(store.clone()));
@@ -127,6 +150,7 @@ pub async fn run(config: Config, ready_file: Option<PathBuf>) -> Result<()> {
         phase_tx.send_replace(Phase::Draining);
     });
     serving.await;
+    sending.finish(WEBHOOK_TIMEOUT).await;
     if let Some(writer) = writer {
         writer.finish(LOG_TIMEOUT).await;
     }
@@ -313,10 +337,22 @@ async fn stop_signal() -> &'static str {
 }
 
 /// The way to servers which operators name.
-fn outbound(config: &Config) -> Result<Outbound> {
+fn outbound(config: &Config, limits: outbound::Limits) -> Result<Outbound> {
     let allowed = config.outbound.allow.clone();
     let inside = Arc::new(move |address| allowed.iter().any(|network| network.contains(address)));
-    Outbound::new(OUTBOUND, Reach::Public { inside }).context("the way out cannot be opened")
+    Outbound::new(limits, Reach::Public { inside }).context("the way out cannot be opened")
+}
+
+/// The keys that are set; in embedded mode also the one of the data folder, made if none is set.
+fn key_ring(config: &Config, embedded: bool) -> Result<KeyRing> {
+    let mut keys = config.secret_keys.clone();
+    if embedded {
+        let file = config.data_dir()?.join(KEY_FILE);
+        if keys.is_empty() || file.exists() {
+            keys.push(DataKey::in_file(&file)?);
+        }
+    }
+    Ok(KeyRing::new(&keys))
 }
 
 fn store_options(config: &Config) -> store::Options {

@@ -47,6 +47,10 @@ const TIME_TO_REVOKE: &str = "realmgate_time_to_revoke_seconds";
 const REVOCATIONS_LATE: &str = "realmgate_revocations_late_total";
 const SIGN_INS: &str = "realmgate_sign_ins_total";
 const LOGIN_LOCKS: &str = "realmgate_login_locks_total";
+const WEBHOOK_ATTEMPTS: &str = "realmgate_webhook_attempts_total";
+const WEBHOOK_IN_FLIGHT: &str = "realmgate_webhook_attempts_in_flight";
+const WEBHOOK_LATENCY: &str = "realmgate_webhook_latency_seconds";
+const WEBHOOKS_PARKED: &str = "realmgate_webhooks_parked";
 const BUILD_INFO: &str = "realmgate_build_info";
 
 const METRICS: &[(Kind, &str, Unit, &str)] = &[
@@ -92,6 +96,20 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
         LOGIN_LOCKS,
         Unit::Count,
         "Times that failed sign-ins of operators were enough for a wait, by whose.",
+    ),
+    (Kind::Counter, WEBHOOK_ATTEMPTS, Unit::Count, "Events sent to webhooks, each attempt, by outcome."),
+    (Kind::Gauge, WEBHOOK_IN_FLIGHT, Unit::Count, "Webhooks whose answer this node waits for."),
+    (
+        Kind::Histogram,
+        WEBHOOK_LATENCY,
+        Unit::Seconds,
+        "From the request which changed something to the 2xx of a webhook.",
+    ),
+    (
+        Kind::Gauge,
+        WEBHOOKS_PARKED,
+        Unit::Count,
+        "Webhooks of all realms which get nothing until an operator resumes them.",
     ),
     (Kind::Gauge, BUILD_INFO, Unit::Count, "Always 1; the label tells the version."),
 ];
@@ -198,6 +216,20 @@ label! {
         Refused = "refused",
         /// No verdict, because keys or store were away.
         Unavailable = "unavailable",
+    }
+
+    /// How an attempt to send to a webhook ended.
+    WebhookOutcome {
+        Delivered = "delivered",
+        /// An answer which is not 2xx.
+        Refused = "refused",
+        TimedOut = "timed_out",
+        /// No connection, or one which broke off.
+        Unreachable = "unreachable",
+        /// Its address may not be connected to.
+        Forbidden = "forbidden",
+        /// It could not be signed.
+        Unsigned = "unsigned",
     }
 
     /// Where a connection came in.
@@ -384,6 +416,39 @@ pub fn revocations_late(revocations: usize) {
 /// An application asked about a sign-in.
 pub fn sign_in(outcome: SignInOutcome) {
     counter!(SIGN_INS, "outcome" => outcome.as_str()).increment(1);
+}
+
+/// An attempt to send to a webhook has ended.
+pub fn webhook_attempt(outcome: WebhookOutcome) {
+    counter!(WEBHOOK_ATTEMPTS, "outcome" => outcome.as_str()).increment(1);
+}
+
+/// A webhook has taken an event, so long after the request which caused it.
+pub fn webhook_latency(took: Duration) {
+    histogram!(WEBHOOK_LATENCY).record(took);
+}
+
+/// So many webhooks are parked, in all realms.
+pub fn webhooks_parked(webhooks: i64) {
+    gauge!(WEBHOOKS_PARKED).set(u32::try_from(webhooks).unwrap_or(u32::MAX));
+}
+
+/// An attempt in flight: it is counted for as long as this lives.
+#[must_use = "the attempt counts for as long as this value lives"]
+#[derive(Debug)]
+pub struct WebhookInFlight(());
+
+impl WebhookInFlight {
+    pub fn begun() -> Self {
+        gauge!(WEBHOOK_IN_FLIGHT).increment(1);
+        Self(())
+    }
+}
+
+impl Drop for WebhookInFlight {
+    fn drop(&mut self) {
+        gauge!(WEBHOOK_IN_FLIGHT).decrement(1);
+    }
 }
 
 /// An open connection: it is counted for as long as this lives.

@@ -27,6 +27,7 @@ mod scim;
 mod sign_in;
 mod undo;
 mod user;
+mod webhook;
 
 use std::{fmt, path::PathBuf, process::ExitCode};
 
@@ -105,6 +106,8 @@ pub enum Manage {
     Log(log::Log),
     /// What happened in a realm
     Event(Noun<event::Verb>),
+    /// Where events of a realm are sent
+    Webhook(Noun<webhook::Verb>),
     /// Clients which get short-lived tokens for the SCIM of a realm
     Client(Noun<oauth_client::Verb>),
     /// Issuers whose access tokens open the SCIM of a realm
@@ -213,6 +216,7 @@ async fn answer(command: Manage) -> Result<(), Failure> {
         Manage::Audit(plain) => (audit::run(plain.arguments, &plain.server.sign_in().await?).await?, plain.output),
         Manage::Log(log) => return log.run().await,
         Manage::Event(noun) => (event::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
+        Manage::Webhook(noun) => (webhook::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::Client(noun) => (oauth_client::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::Issuer(noun) => (issuer::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::SignIn(noun) => (sign_in::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
@@ -331,6 +335,17 @@ mod tests {
             "audit",
             "audit acme --action scim. --limit 10 --output json",
             "event time-to-revoke acme --since 7d",
+            "webhook list acme",
+            "webhook create acme https://app.example/hooks --event dsync.user.* --event role.created --from 1",
+            "webhook show acme 0198",
+            "webhook update acme 0198 --url https://app.example/new --enabled false --all-events",
+            "webhook delete acme 0198 --yes",
+            "webhook rotate-secret acme 0198 --overlap 24h",
+            "webhook test acme 0198",
+            "webhook redeliver acme 0198 --from 17",
+            "webhook redeliver acme 0198 --seq 17",
+            "webhook resume acme 0198",
+            "webhook deliveries acme 0198 --failed --limit 10",
             "client create acme entra --name Entra",
             "client create acme okta --jwks-uri https://acme.example/keys",
             "client secret acme entra --yes",

@@ -17,7 +17,7 @@ use std::{
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use crate::secret::Secret;
+use crate::secret::{DataKey, Secret};
 pub use value::Network;
 
 const DEFAULTS: &str = include_str!("../../config/default.toml");
@@ -48,6 +48,7 @@ pub struct Config {
     #[serde(deserialize_with = "value::path")]
     pub postgres_bin_dir: Option<PathBuf>,
     pub trusted_proxies: Vec<Network>,
+    pub secret_keys: Vec<DataKey>,
     pub log: String,
     pub log_format: LogFormat,
     pub database: Database,

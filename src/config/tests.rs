@@ -30,7 +30,7 @@ fn a_variable_wins_over_the_file_and_the_file_over_the_default() {
 
 #[test]
 fn a_mistake_names_key_value_and_remedy() {
-    assert_snapshot!(mistake("lisen = 1", &[]), @"realmgate.toml: `lisen` is no setting: there are admin, data_dir, database, database_url, limits, listen, log, log_format, management_listen, outbound, postgres_bin_dir, public_url, rate_limit, redis_url, request_log, tokens, trusted_proxies");
+    assert_snapshot!(mistake("lisen = 1", &[]), @"realmgate.toml: `lisen` is no setting: there are admin, data_dir, database, database_url, limits, listen, log, log_format, management_listen, outbound, postgres_bin_dir, public_url, rate_limit, redis_url, request_log, secret_keys, tokens, trusted_proxies");
     assert_snapshot!(mistake("[tokens]\nttl = '1s'", &[]), @"realmgate.toml: `tokens.ttl` is no setting: there are cache_entries, cache_ttl, oauth_life, unknown_entries, unknown_ttl");
     assert_snapshot!(mistake("tokens = 1", &[]), @"realmgate.toml: `tokens` is no setting: it is a section, write `[tokens]`");
     assert_snapshot!(mistake("[sync]\npace = 1", &[]), @"realmgate.toml: `sync.pace` is no setting: see config/default.toml for all there are");
@@ -40,6 +40,7 @@ fn a_mistake_names_key_value_and_remedy() {
     assert_snapshot!(mistake("", &[("REALMGATE_DATABASE_POOL_SIZE", "many")]), @"REALMGATE_DATABASE_POOL_SIZE: setting `database.pool_size`: `many` does not fit: write a whole number from 1 to 1000000000");
     assert_snapshot!(mistake("", &[("REALMGATE_PUBLIC_URL", "scim.example.com/x")]), @"REALMGATE_PUBLIC_URL: setting `public_url`: `scim.example.com/x` does not fit: write a URL of scheme and host alone, such as `https://scim.example.com`");
     assert_snapshot!(mistake("", &[("REALMGATE_TRUSTED_PROXIES", "10.0.0.1, 10.0.0.0/33")]), @"REALMGATE_TRUSTED_PROXIES: setting `trusted_proxies`: `10.0.0.0/33` is neither an IP address nor a network: write for example `10.0.0.5` or `10.0.0.0/8`");
+    assert_snapshot!(mistake("", &[("REALMGATE_SECRET_KEYS", "c2hvcnQ=")]), @"REALMGATE_SECRET_KEYS: setting `secret_keys`: a key is 32 random bytes in base64; `openssl rand -base64 32` makes one");
     assert_snapshot!(mistake("log_format = 'xml'", &[]), @"realmgate.toml: setting `log_format`: unknown variant `xml`, expected one of `auto`, `text`, `json`");
     assert_snapshot!(mistake("[limits]\npage_max = 50", &[]), @"`limits.page_default` (100) is more than `limits.page_max` (50): lower the one or raise the other");
     assert_snapshot!(mistake("[limits]\nheader_bytes = 100", &[]), @"`limits.header_bytes` is 100: write at least 8KiB");

@@ -6,8 +6,10 @@
 //! **Invariant:** whoever waits here waits for a hint. What there is, the store says.
 
 mod retention;
-pub mod revocations;
+mod revocations;
 mod sequencer;
+mod signature;
+pub mod webhook;
 
 use std::{
     collections::HashMap,

@@ -8,11 +8,11 @@ use tracing::{debug, warn};
 
 use super::Feed;
 use crate::{
-    model::RealmId,
+    model::{RealmId, webhook::Progress},
     store::{
         Store,
         error::{Error, Result},
-        revocations::{self, Waiting},
+        revocations::{self, Taken, Waiting},
     },
     telemetry,
 };
@@ -20,13 +20,25 @@ use crate::{
 /// How often it is looked for what is late.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// An application has taken in all events of the realm up to `up_to`: a webhook by its 2xx, a reader of the events API by
-/// its cursor. `by` is `webhook:` and its id, or `events_api`. Of several, the first word counts. Answers how many
-/// revocations were acknowledged by it.
-pub async fn acknowledge(store: &Store, realm: RealmId, up_to: i64, by: &str, at: Timestamp) -> Result<usize> {
-    let took = revocations::acknowledge(store, realm, up_to, by, at).await?;
+/// Webhooks have taken events by a 2xx. Of several words, the first counts.
+pub(super) async fn taken(store: &Store, progress: &[Progress]) -> Result<()> {
+    let of = |progress: &Progress| {
+        let (realm, by) = (progress.realm, format!("webhook:{}", progress.webhook));
+        progress
+            .revoked
+            .iter()
+            .map(move |(seq, at)| Taken { realm, seq: *seq, by: by.clone(), at: *at })
+            .collect::<Vec<_>>()
+    };
+    let taken: Vec<Taken> = progress.iter().flat_map(of).collect();
+    if !taken.is_empty() {
+        note(&revocations::acknowledge_each(store, &taken).await?);
+    }
+    Ok(())
+}
+
+fn note(took: &[Duration]) {
     took.iter().for_each(|took| telemetry::revoked(*took));
-    Ok(took.len())
 }
 
 impl Feed {
@@ -34,9 +46,10 @@ impl Feed {
     pub fn acknowledge(&self, realm: RealmId, after: i64, at: Timestamp) {
         let store = self.store.clone();
         tokio::spawn(async move {
-            if let Err(error) = acknowledge(&store, realm, after, "events_api", at).await {
+            match revocations::acknowledge(&store, realm, after, "events_api", at).await {
+                Ok(took) => note(&took),
                 // The next question of that reader says it again.
-                debug!(%error, "an acknowledgement was not noted");
+                Err(error) => debug!(%error, "an acknowledgement was not noted"),
             }
         });
     }

@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Time between two steps of a partition under load: what comes meanwhile is moved together, for a fraction of the work.
-const GATHER: Duration = Duration::from_millis(5);
+const GATHER: Duration = Duration::from_millis(20);
 /// How often it is looked whether something was left behind.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Realms whose partitions are known at most, before they are looked up anew.

@@ -21,9 +21,10 @@ use tower::{Layer, ServiceBuilder, util::BoxCloneSyncService};
 
 use crate::{
     access::{Access, operator::Operators, quota::Quotas},
-    feed::Feed,
+    feed::{Feed, webhook::Webhooks},
     request_log::RequestLog,
     scim::list::PageSizes,
+    secret::KeyRing,
     store::Store,
 };
 use exchange::{Reply, Request};
@@ -45,6 +46,9 @@ pub struct Edge {
     pub shares: Shares,
     pub walks: Walks,
     pub feed: Feed,
+    pub webhooks: Webhooks,
+    /// What secrets are kept under.
+    pub ring: KeyRing,
     /// `None` if nothing is written down.
     pub log: Option<RequestLog>,
     pub settings: Arc<Settings>,

@@ -14,7 +14,7 @@ use super::{Actor, RealmId};
 pub use payload::schema;
 
 /// The kinds of events, in WorkOS's words where WorkOS has one.
-pub const NAMES: [&str; 22] = [
+pub const NAMES: [&str; 23] = [
     "dsync.activated",
     "dsync.user.created",
     "dsync.user.updated",
@@ -34,6 +34,7 @@ pub const NAMES: [&str; 22] = [
     "dsync.token.expiring",
     "dsync.token.expired",
     "dsync.revocation.late",
+    "dsync.webhook.parked",
     "role.created",
     "role.updated",
     "role.deleted",

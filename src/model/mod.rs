@@ -30,6 +30,7 @@ pub mod span;
 pub mod token;
 pub mod undo;
 pub mod user;
+pub mod webhook;
 
 use std::{fmt, ops::Deref, sync::Arc};
 
@@ -70,6 +71,8 @@ id! {
     AdminId,
     /// A client of a realm's token endpoint.
     ClientId,
+    /// An endpoint to which events are sent.
+    WebhookId,
 }
 
 /// Who causes a change: the actor of every event and of every line in a log.

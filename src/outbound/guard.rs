@@ -67,6 +67,21 @@ impl Reach {
             Self::Public { .. } | Self::Anywhere => Ok(()),
         }
     }
+
+    /// May any address be connected to which the host of `uri` has now?
+    pub(super) async fn permits(&self, uri: &Uri) -> Result<(), Forbidden> {
+        let (host, port, plain) = destination(uri);
+        let mut outcome = Ok(());
+        if let Ok(Ok(addresses)) = timeout(CONNECT_TIMEOUT, lookup_host((host, port))).await {
+            for address in addresses {
+                outcome = self.check(address.ip(), plain);
+                if outcome.is_ok() {
+                    break;
+                }
+            }
+        }
+        outcome
+    }
 }
 
 impl Service<Uri> for Connector {
@@ -84,12 +99,18 @@ impl Service<Uri> for Connector {
     }
 }
 
-async fn connect(reach: &Reach, uri: &Uri) -> Result<TcpStream, BoxError> {
+/// Host, port, and whether it is without TLS.
+fn destination(uri: &Uri) -> (&str, u16, bool) {
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
     let plain = uri.scheme_str() != Some("https");
     let port = uri.port_u16().unwrap_or(if plain { 80 } else { 443 });
+    (host.strip_suffix('.').unwrap_or(host), port, plain)
+}
+
+async fn connect(reach: &Reach, uri: &Uri) -> Result<TcpStream, BoxError> {
+    let (host, port, plain) = destination(uri);
     let mut failure: BoxError = io::Error::new(io::ErrorKind::NotFound, "the host has no address").into();
-    for address in lookup_host((host.strip_suffix('.').unwrap_or(host), port)).await? {
+    for address in lookup_host((host, port)).await? {
         if let Err(forbidden) = reach.check(address.ip(), plain) {
             failure = forbidden.into();
             continue;

@@ -8,7 +8,7 @@ mod guard;
 use std::{error::Error as _, io, time::Duration};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, Uri, response};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -26,6 +26,7 @@ pub use guard::{Forbidden, Reach};
 #[derive(Debug, Clone)]
 pub struct Outbound {
     client: Client<HttpsConnector<Connector>, Full<Bytes>>,
+    reach: Reach,
     limits: Limits,
 }
 
@@ -48,6 +49,9 @@ impl Stream {
         }
     }
 }
+
+/// How long the rest of an answer is waited for of which only the head counts.
+const REST: Duration = Duration::from_secs(1);
 
 /// What one exchange may take.
 #[derive(Debug, Clone, Copy)]
@@ -82,9 +86,9 @@ impl Outbound {
             .map_err(Error::Certificates)?
             .https_or_http()
             .enable_http1()
-            .wrap_connector(Connector(reach));
+            .wrap_connector(Connector(reach.clone()));
         let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
-        Ok(Self { client, limits })
+        Ok(Self { client, reach, limits })
     }
 
     /// Sends a request and reads the whole answer, whatever its status.
@@ -99,6 +103,21 @@ impl Outbound {
         let time = self.limits.time;
         let response = timeout(time, self.client.request(request)).await.map_err(|_| Error::TimedOut(time))?;
         Ok(response.map_err(unsent)?.map(|body| Stream { body, time }))
+    }
+
+    /// Sends a request and answers the head of what comes back, whatever its status. The body is shown to nobody: it is
+    /// read, as far as the limit goes, so that the connection can be used again.
+    pub async fn knock(&self, request: Request<Full<Bytes>>) -> Result<response::Parts, Error> {
+        let Limits { time, body: limit } = self.limits;
+        let response = timeout(time, self.client.request(request)).await.map_err(|_| Error::TimedOut(time))?;
+        let (head, body) = response.map_err(unsent)?.into_parts();
+        let _unseen = timeout(REST, Limited::new(body, limit).collect()).await;
+        Ok(head)
+    }
+
+    /// May `uri` be connected to, as far as can be told now? A name without an address may get one yet.
+    pub async fn permits(&self, uri: &Uri) -> Result<(), Forbidden> {
+        self.reach.permits(uri).await
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>, limit: usize) -> Result<Response<Bytes>, Error> {

@@ -200,7 +200,7 @@ pub async fn apply(store: &Store, name: &str, cause: &Cause, deadline: Instant) 
         };
         for changes in batch.chunk_by(together) {
             match perform(store, &realm, changes, cause).await {
-                Ok(()) => done += changes.len(),
+                Ok(released) => done += released,
                 // An operator has changed the realm meanwhile.
                 Err(Error::Store(store::error::Error::Stale)) if tries < 20 => {
                     (realm, tries) = (realms::get(store, name).await?, tries + 1);
@@ -232,9 +232,10 @@ async fn held(store: &Store, name: &str) -> Result<(Realm, i64)> {
     Ok((realm, until))
 }
 
-/// Does what was asked for, past the guard. Who is gone already needs no departure.
-async fn perform(store: &Store, realm: &Realm, changes: &[HeldChange], cause: &Cause) -> Result<()> {
-    let Some(first) = changes.first() else { return Ok(()) };
+/// Does what was asked for, past the guard. Who is gone already needs no departure. Answers how many of the changes
+/// were still held, and not those which somebody else has applied or discarded at the same time.
+async fn perform(store: &Store, realm: &Realm, changes: &[HeldChange], cause: &Cause) -> Result<usize> {
+    let Some(first) = changes.first() else { return Ok(0) };
     let policy = Policy { leaver_guard: None, dialect: Dialect::Lenient, ..realm.policy.clone() };
     let scope = Scope {
         realm: Realm { policy, ..realm.clone() }.into(),
@@ -261,8 +262,9 @@ async fn perform(store: &Store, realm: &Realm, changes: &[HeldChange], cause: &C
     }
     let subjects: Vec<Uuid> = changes.iter().map(|change| change.subject).collect();
     let mut tx = store.enter(realm.id, realm.epoch).await?;
-    guard::release(&mut tx, first.departure, &subjects, first.group).await?;
-    Ok(tx.commit().await?)
+    let released = guard::release(&mut tx, first.departure, &subjects, first.group).await?;
+    tx.commit().await?;
+    Ok(released)
 }
 
 /// Notes what an operator has decided, and lets departures through again if nothing is held any more.

@@ -22,6 +22,7 @@ pub mod sign_in;
 pub mod tokens;
 pub mod undo;
 pub mod users;
+pub mod webhooks;
 
 use uuid::Uuid;
 

@@ -12,7 +12,7 @@ use crate::{
         policy::{GroupNames, Policy},
         realm::{Domain, MASTER, Realm, RealmName},
     },
-    store::{self, Store, audit, groups, guard, realms, tokens, tx::RealmTx},
+    store::{self, Store, audit, groups, guard, realms, tokens, tx::RealmTx, webhooks},
 };
 use serde_json::{Map, Value, json};
 
@@ -88,6 +88,7 @@ pub async fn delete(store: &Store, name: &str, cause: &Cause) -> Result<()> {
             (realm.enabled, realm.scim_enabled) = (false, false);
             tokens::delete_all(&mut tx, cause.at).await?;
             tokens::settle(&mut tx).await?;
+            webhooks::stop_all(&mut tx).await?;
             Ok(Changed::new(tx, realm, ()))
         })
         .await?;

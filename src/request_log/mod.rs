@@ -24,7 +24,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Uri};
+use http::Method;
 use jiff::Timestamp;
 use tokio::{
     sync::{Notify, mpsc},
@@ -79,7 +79,7 @@ pub struct Writer {
 pub struct Trail(Mutex<Left>);
 
 #[derive(Debug, Default)]
-struct Left {
+pub struct Left {
     actor: Option<Actor>,
     body: Option<Bytes>,
     /// Bytes of the body, also of one which is too large to wait.
@@ -87,20 +87,20 @@ struct Left {
     outcomes: Vec<Outcome>,
 }
 
-/// A request which has ended.
+/// A request which has ended. It owns what it says, in few pieces of memory: a part of what the connection has read would
+/// keep all of that, and whatever waits for the writer is no longer at hand for the next request.
 pub struct Arrival {
     pub realm: Arc<Realm>,
     pub id: Uuid,
     pub at: Timestamp,
-    pub request_id: Arc<str>,
     pub method: Method,
-    pub uri: Uri,
     pub route: &'static str,
-    pub user_agent: Option<HeaderValue>,
+    /// A line each: the request's id, its path with the query, its user agent. None of them can hold a line break.
+    pub said: Box<str>,
     pub status: u16,
     pub duration: Duration,
     pub failure: Option<Box<Failed>>,
-    pub trail: Arc<Trail>,
+    pub left: Left,
 }
 
 /// Why a request was not served.
@@ -130,6 +130,11 @@ impl Trail {
         self.with(|left| left.outcomes = outcomes);
     }
 
+    /// All that was left.
+    pub fn take(&self) -> Left {
+        self.with(std::mem::take)
+    }
+
     fn with<T>(&self, change: impl FnOnce(&mut Left) -> T) -> T {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -152,16 +157,15 @@ impl RequestLog {
     }
 
     /// Leaves an entry with the writer, if there is room. Those whom nobody let in have half of it.
-    pub fn leave(&self, arrival: Arrival) {
+    pub fn leave(&self, mut arrival: Arrival) {
         let stranger = arrival.failure.as_ref().is_some_and(|failed| failed.reason.is_some());
         if stranger && self.queue.capacity() * 2 < self.queue.max_capacity() {
             return telemetry::request_log_dropped(Dropped::Full, 1);
         }
-        let body = arrival.trail.with(|left| {
-            let waiting = self.waiting.load(Ordering::Relaxed);
-            left.body.take_if(|body| body.len() > LARGEST_BODY || waiting + body.len() > WAITING_BODIES);
-            left.body.as_ref().map_or(0, Bytes::len)
-        });
+        let waiting = self.waiting.load(Ordering::Relaxed);
+        let body = arrival.left.body.take().filter(|b| b.len() <= LARGEST_BODY && waiting + b.len() <= WAITING_BODIES);
+        arrival.left.body = body.map(|body| Bytes::copy_from_slice(&body));
+        let body = arrival.left.body.as_ref().map_or(0, Bytes::len);
         self.waiting.fetch_add(body, Ordering::Relaxed);
         if self.queue.try_send(arrival).is_err() {
             self.waiting.fetch_sub(body, Ordering::Relaxed);

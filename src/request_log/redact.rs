@@ -4,13 +4,16 @@
 //! The log is read by operators of many customers; what it needs to show is the shape of a request, and which resource
 //! it is about. When in doubt something is left out.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 /// What stands in place of a secret.
 const HIDDEN: &str = "***";
+
+/// What a value stands in.
+const QUOTES: [char; 3] = ['"', '\'', '`'];
 
 /// A run of so many characters, letters and digits among them, is a secret unless it is a UUID.
 const LONG: usize = 32;
@@ -24,18 +27,14 @@ pub fn document(value: Value) -> Value {
 pub fn text(text: &str) -> String {
     let (decoded, mut out) = (decoded(text), String::with_capacity(text.len()));
     let mut rest = &*decoded;
-    // A name is known by what stands before it: `userName eq "ada"`.
-    while let Some((before, behind)) = user_name_in(rest) {
-        out.push_str(&words(before));
-        let (quote, quoted) = behind.split_at(1);
-        let end = quoted.find(quote).unwrap_or(quoted.len());
-        out.push_str(quote);
-        out.push_str(&shortened(&quoted[..end]));
-        rest = &quoted[end..];
-        if let Some(behind) = rest.strip_prefix(quote) {
-            out.push_str(quote);
-            rest = behind;
-        }
+    // A value is known by what stands before it: `userName eq "ada"`.
+    while let Some((place, value)) = named_in(rest) {
+        out.push_str(&words(&rest[..value.start]));
+        out.push_str(&match place {
+            Place::Secret => HIDDEN.into(),
+            Place::UserName | Place::Other => shortened(&rest[value.clone()]),
+        });
+        rest = &rest[value.end..];
     }
     out.push_str(&words(rest));
     out
@@ -97,22 +96,55 @@ fn object_of(object: Map<String, Value>) -> Value {
     Value::Object(object.into_iter().map(part).collect())
 }
 
-/// Where a user's name is quoted: what stands before the quote, and the rest from the quote on.
-fn user_name_in(text: &str) -> Option<(&str, &str)> {
-    const NAME: &str = "username";
-    let lower = text.to_ascii_lowercase();
-    let mut from = 0;
-    while let Some(at) = lower[from..].find(NAME) {
-        let end = from + at + NAME.len();
-        // An operator and a space or two lie between name and value.
-        let gap: usize =
-            text[end..].chars().take_while(|c| c.is_ascii_alphabetic() || *c == ' ').map(char::len_utf8).sum();
-        if text[end + gap..].starts_with(['"', '\'', '`']) {
-            return Some(text.split_at(end + gap));
+/// The first value that is told by its name to be a secret or a user's name, and what of the text it is.
+fn named_in(text: &str) -> Option<(Place, Range<usize>)> {
+    text.match_indices(is_space).find_map(|(at, _)| {
+        let before = text[..at].trim_end_matches(QUOTES);
+        let name = before.rsplit(|c: char| !c.is_alphanumeric() && !"._:-".contains(c)).next()?;
+        let place = Place::of(name);
+        let behind = match place {
+            Place::Other => return None,
+            // An operator or some words lie between name and value.
+            Place::UserName => text[at..].trim_start_matches(|c: char| c.is_ascii_alphabetic() || is_space(c)),
+            Place::Secret => {
+                let (operator, value) = text[at..].trim_start_matches(is_space).split_once(is_space)?;
+                is_operator(operator).then(|| value.trim_start_matches(is_space))?
+            }
+        };
+        let behind = behind.trim_start_matches('\\');
+        let from = text.len() - behind.len();
+        match (&place, behind.chars().next()) {
+            (_, Some(quote)) if QUOTES.contains(&quote) => {
+                Some((place, from + 1..from + 1 + end_of(&behind[1..], quote)))
+            }
+            (Place::Secret, Some(_)) => {
+                let end = behind.find(|c: char| is_space(c) || ")]&".contains(c)).unwrap_or(behind.len());
+                Some((place, from..from + end))
+            }
+            _ => None,
         }
-        from = end;
-    }
-    None
+    })
+}
+
+/// Where a quoted value ends; with the text, if that is cut.
+fn end_of(quoted: &str, quote: char) -> usize {
+    let mut is_escaped = false;
+    let is_end = |c: char| {
+        let is_end = c == quote && !is_escaped;
+        is_escaped = c == '\\' && !is_escaped;
+        is_end
+    };
+    quoted.find(is_end).unwrap_or(quoted.len())
+}
+
+/// In a query, `+` is a space too.
+fn is_space(c: char) -> bool {
+    c == '+' || c.is_whitespace()
+}
+
+/// Of a filter (RFC 7644 §3.4.2.2).
+fn is_operator(word: &str) -> bool {
+    ["eq", "ne", "co", "sw", "ew", "gt", "ge", "lt", "le"].iter().any(|operator| word.eq_ignore_ascii_case(operator))
 }
 
 /// E-mail addresses shortened, secrets hidden; the rest as it is.
@@ -135,7 +167,8 @@ fn words(text: &str) -> String {
 
 /// May it stand in an address, or in a secret?
 fn is_of_word(c: char) -> bool {
-    c.is_alphanumeric() || "!#$%&'*+=?^_{|}~.@-".contains(c)
+    let is_mark = |c| matches!(c, '!' | '#'..='\'' | '*' | '+' | '=' | '?' | '^' | '_' | '{'..='~' | '.' | '@' | '-');
+    c.is_ascii_alphanumeric() || is_mark(c) || !c.is_ascii() && c.is_alphanumeric()
 }
 
 fn kept_of(word: &str) -> Cow<'_, str> {
@@ -214,7 +247,21 @@ mod tests {
         assert_snapshot!(text(r#"userName eq "bjensen" and active eq true"#), @r#"userName eq "b***" and active eq true"#);
         assert_snapshot!(text(r#"USERNAME sw "bj" or username co "ens"#), @r#"USERNAME sw "b***" or username co "e***"#);
         assert_snapshot!(text("userName `bjensen` is taken by another user"), @"userName `b***` is taken by another user");
+        assert_snapshot!(text("filter=userName+eq+%22bjensen%22"), @r#"filter=userName+eq+"b***""#);
         assert_snapshot!(text("attributes=userName,emails"), @"attributes=userName,emails");
+        assert_snapshot!(text("attribute `userName` is required"), @"attribute `userName` is required");
+    }
+
+    #[test]
+    fn what_a_secret_is_compared_with_is_hidden() {
+        assert_snapshot!(text("/Users?filter=password%20eq%20%22Tr0ub4dor%22&count=1"), @r#"/Users?filter=password eq "***"&count=1"#);
+        assert_snapshot!(text("filter=(PassWord+sw+%22a+b%22)"), @r#"filter=(PassWord+sw+"***")"#);
+        assert_snapshot!(text(r#"urn:ietf:params:scim:schemas:core:2.0:User:password ne "a\"b c" and active eq true"#), @r#"urn:ietf:params:scim:schemas:core:2.0:User:password ne "***" and active eq true"#);
+        assert_snapshot!(text("(password co Tr0ub4dor) or userName eq \"bjensen\""), @r#"(password co ***) or userName eq "b***""#);
+        assert_snapshot!(text(r#"password eq "Tr0ub4dor and no end"#), @r#"password eq "***"#);
+        assert_snapshot!(text(r#"no filter: password eq \"a b\" is not allowed"#), @r#"no filter: password eq \"***"#);
+        assert_snapshot!(text("a password is not returned: see `returned`"), @"a password is not returned: see `returned`");
+        assert_eq!(document(json!({ "filter": "password eq \"x y\"" })), json!({ "filter": "password eq \"***\"" }));
     }
 
     #[test]

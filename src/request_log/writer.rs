@@ -13,7 +13,7 @@ use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use tokio::{
     sync::{Notify, mpsc},
-    time::sleep,
+    time::{Instant, sleep},
 };
 use tracing::{debug, error};
 
@@ -34,10 +34,12 @@ use crate::{
     telemetry::{self, Dropped},
 };
 
-/// Entries of one statement.
-const BATCH: usize = 1_000;
+/// Entries of one statement. With more of them waiting the processor has to fetch their memory anew.
+const BATCH: usize = 500;
 /// How long an entry waits for others, so how far the log lags behind.
 const GATHER: Duration = Duration::from_millis(250);
+/// How often it is looked meanwhile whether they are enough. Were the writer woken by each, requests would pay for it.
+const LOOK: Duration = Duration::from_millis(25);
 /// Time between two attempts while the database is away.
 const RETRY: Duration = Duration::from_millis(500);
 /// Entries of a realm in a minute for those whom nobody let in: anybody can make such requests, and nobody reads more.
@@ -78,16 +80,17 @@ impl Task {
                     continue;
                 }
             }
-            if arrived.len() < BATCH && !self.arrivals.is_closed() {
+            let until = Instant::now() + GATHER;
+            while arrived.len() + self.arrivals.len() < BATCH && !self.arrivals.is_closed() && Instant::now() < until {
                 tokio::select! {
-                    () = sleep(GATHER) => {}
+                    () = sleep(LOOK) => {}
                     () = stop.notified() => self.arrivals.close(),
                 }
-                while arrived.len() < BATCH
-                    && let Ok(arrival) = self.arrivals.try_recv()
-                {
-                    arrived.push(arrival);
-                }
+            }
+            while arrived.len() < BATCH
+                && let Ok(arrival) = self.arrivals.try_recv()
+            {
+                arrived.push(arrival);
             }
             let mut entries = Vec::with_capacity(arrived.len());
             for arrival in arrived.drain(..) {
@@ -120,7 +123,7 @@ impl Task {
     }
 
     async fn entry(&mut self, arrival: Arrival) -> Option<Entry> {
-        let Left { actor, body, size, outcomes } = arrival.trail.with(std::mem::take);
+        let Left { actor, body, size, outcomes } = arrival.left;
         self.waiting.fetch_sub(body.as_ref().map_or(0, Bytes::len), Ordering::Relaxed);
         let realm = &*arrival.realm;
         if arrival.failure.as_ref().is_some_and(|failed| failed.reason.is_some()) && self.is_flood(realm.id, arrival.at)
@@ -129,10 +132,11 @@ impl Task {
             return None;
         }
         let document = body.and_then(|body| json::parse(&body).ok());
-        let path = arrival.uri.path_and_query().map_or("/", |path| path.as_str());
+        let mut said = arrival.said.splitn(3, '\n');
+        let [request_id, path, agent] = [(); 3].map(|()| said.next().unwrap_or_default());
         let request = Request {
             method: arrival.method.as_str(),
-            path: below_base(arrival.uri.path()),
+            path: below_base(path.split_once('?').map_or(path, |(path, _)| path)),
             body: document.as_ref(),
             status: arrival.status,
             outcomes: &outcomes,
@@ -157,14 +161,11 @@ impl Task {
             realm: realm.id,
             id: arrival.id,
             at: arrival.at,
-            request_id: arrival.request_id.to_string(),
+            request_id: request_id.to_owned(),
             method: arrival.method.to_string(),
             route: arrival.route.to_owned(),
             path: cut(redact::text(path), LONGEST_PATH),
-            user_agent: arrival
-                .user_agent
-                .and_then(|agent| agent.to_str().ok().map(redact::text))
-                .map(|agent| cut(agent, LONGEST_AGENT)),
+            user_agent: (!agent.is_empty()).then(|| cut(redact::text(agent), LONGEST_AGENT)),
             actor,
             status: arrival.status,
             duration_us: i64::try_from(arrival.duration.as_micros()).unwrap_or(i64::MAX),

@@ -116,9 +116,9 @@ pub async fn hold(
     tx.query(HOLD, &[&departure.as_str(), &subjects, &group, actor, request_id, at]).await.map(|_| ())
 }
 
-/// Forgets what is held of these subjects, because it has happened or is no longer wanted. Was anything?
-pub async fn release(tx: &mut RealmTx, departure: Departure, subjects: &[Uuid], group: Uuid) -> Result<bool> {
-    Ok(!tx.query(RELEASE, &[&departure.as_str(), &subjects, &group]).await?.is_empty())
+/// Forgets what is held of these subjects, because it has happened or is no longer wanted. Answers how much that was.
+pub async fn release(tx: &mut RealmTx, departure: Departure, subjects: &[Uuid], group: Uuid) -> Result<usize> {
+    Ok(tx.query(RELEASE, &[&departure.as_str(), &subjects, &group]).await?.len())
 }
 
 /// Is this held?

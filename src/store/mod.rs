@@ -31,6 +31,7 @@ pub mod realms;
 pub mod request_log;
 pub mod revocations;
 pub mod roles;
+pub mod senders;
 pub mod sign_in;
 pub mod signing_keys;
 pub mod sort_sql;
@@ -38,6 +39,7 @@ pub mod tokens;
 pub mod tx;
 pub mod undo;
 pub mod users;
+pub mod webhooks;
 
 use std::{
     sync::Arc,

@@ -23,14 +23,16 @@ use crate::model::{
 
 /// `$17` are the realms of the entries, which stay until this is done; answers those which are there. All entries are
 /// written or, where a realm is gone, none: to ask of each row whether its realm is there, or whether the row is, would
-/// cost as much again as to write it.
+/// cost as much again as to write it. The arrays are taken apart side by side in the select list, which needs no place
+/// for all rows at once as `FROM unnest(…)` does.
 const INSERT: &str = "
     WITH present AS MATERIALIZED (SELECT id FROM realms WHERE id = ANY ($17) ORDER BY id FOR KEY SHARE),
     written AS (
         INSERT INTO request_log
-        SELECT t.* FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::text[], $5::text[], $6::text[],
-                               $7::text[], $8::text[], $9::text[], $10::smallint[], $11::bigint[], $12::bigint[],
-                               $13::text[], $14::text[], $15::text[], $16::text[]) AS t
+        SELECT unnest($1::uuid[]), unnest($2::uuid[]), unnest($3::timestamptz[]), unnest($4::text[]),
+               unnest($5::text[]), unnest($6::text[]), unnest($7::text[]), unnest($8::text[]), unnest($9::text[]),
+               unnest($10::smallint[]), unnest($11::bigint[]), unnest($12::bigint[]), unnest($13::text[]),
+               unnest($14::text[]), unnest($15::text[]), unnest($16::text[])
          WHERE (SELECT count(*) FROM present) = cardinality($17))
     SELECT id FROM present";
 
@@ -149,37 +151,35 @@ pub async fn insert(store: &Store, entries: &[Entry]) -> Result<()> {
 /// Writes all entries, if all their realms are there. Answers which are.
 async fn insert_all(store: &Store, entries: &[&Entry], of: &BTreeSet<RealmId>) -> Result<BTreeSet<RealmId>> {
     let of: Vec<Uuid> = of.iter().map(|realm| realm.0).collect();
-    let texts = |of: fn(&Entry) -> Option<&str>| entries.iter().map(|entry| of(entry)).collect::<Vec<_>>();
+    let texts = |of: fn(&Entry) -> Option<&str>| column(entries, of);
     let realms: Vec<_> = entries.iter().map(|e| e.realm.0).collect();
-    let ids: Vec<_> = entries.iter().map(|e| e.id).collect();
-    let at: Vec<_> = entries.iter().map(|e| e.at).collect();
-    let status: Vec<_> = entries.iter().map(|e| i16::try_from(e.status).unwrap_or_default()).collect();
-    let durations: Vec<_> = entries.iter().map(|e| e.duration_us).collect();
-    let sizes: Vec<_> = entries.iter().map(|e| e.body_size).collect();
-    let actors: Vec<_> = entries.iter().map(|e| e.actor.as_ref().map(json)).collect();
-    let operations: Vec<_> = entries.iter().map(|e| (!e.operations.is_empty()).then(|| json(&e.operations))).collect();
-    let errors: Vec<_> = entries.iter().map(|e| e.error.as_ref().map(json)).collect();
     let params: [&(dyn ToSql + Sync); 17] = [
         &realms,
-        &ids,
-        &at,
+        &column(entries, |e| Some(e.id)),
+        &column(entries, |e| Some(e.at)),
         &texts(|e| Some(&e.request_id)),
         &texts(|e| Some(&e.method)),
         &texts(|e| Some(&e.route)),
         &texts(|e| Some(&e.path)),
         &texts(|e| e.user_agent.as_deref()),
-        &actors,
-        &status,
-        &durations,
-        &sizes,
+        &column(entries, |e| e.actor.as_ref().map(json)),
+        &column(entries, |e| Some(i16::try_from(e.status).unwrap_or_default())),
+        &column(entries, |e| Some(e.duration_us)),
+        &column(entries, |e| e.body_size),
         &texts(|e| e.body.as_deref()),
-        &operations,
-        &errors,
+        &column(entries, |e| (!e.operations.is_empty()).then(|| json(&e.operations))),
+        &column(entries, |e| e.error.as_ref().map(json)),
         &texts(|e| e.diagnosis.as_deref()),
         &of,
     ];
     let rows = store.query(INSERT, &params).await?;
     rows.iter().map(|row| Ok(RealmId(row.try_get(0)?))).collect()
+}
+
+/// What each entry has of that column; `None`, which is as good and costs nothing, if none has anything.
+fn column<'a, T>(entries: &[&'a Entry], of: impl Fn(&'a Entry) -> Option<T>) -> Option<Vec<Option<T>>> {
+    let column: Vec<_> = entries.iter().map(|entry| of(entry)).collect();
+    column.iter().any(Option::is_some).then_some(column)
 }
 
 pub async fn find(mut tx: RealmTx, id: Uuid) -> Result<Option<Entry>> {

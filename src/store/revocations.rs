@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::json;
 use tokio_postgres::{Row, types::Json};
+use uuid::Uuid;
 
 use super::{
     Store,
@@ -29,6 +30,13 @@ const SLOWEST: i64 = 10;
 const ACKNOWLEDGE: &str = "
     UPDATE revocations SET acknowledged_at = greatest(requested_at, $3), acknowledged_by = $4
      WHERE realm_id = $1 AND seq <= $2 AND acknowledged_at IS NULL
+    RETURNING (extract(epoch FROM acknowledged_at - requested_at) * 1000)::bigint";
+
+/// The same, event by event: `$1` to `$4` are realms, events, who has taken them, and when.
+const ACKNOWLEDGE_EACH: &str = "
+    UPDATE revocations r SET acknowledged_at = greatest(requested_at, t.at), acknowledged_by = t.by
+      FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::timestamptz[]) AS t (realm_id, seq, by, at)
+     WHERE r.realm_id = t.realm_id AND r.seq = t.seq AND r.acknowledged_at IS NULL
     RETURNING (extract(epoch FROM acknowledged_at - requested_at) * 1000)::bigint";
 
 /// Realms with a bound, and since when the oldest of theirs waits which was not told of.
@@ -86,12 +94,30 @@ pub struct Waiting {
     pub since: Timestamp,
 }
 
+/// An event has been taken in.
+#[derive(Debug)]
+pub struct Taken {
+    pub realm: RealmId,
+    pub seq: i64,
+    pub by: String,
+    pub at: Timestamp,
+}
+
 /// All events of the realm up to `up_to` have been taken in by a reader; how long the revocations among them took which
 /// nobody had acknowledged before.
 pub async fn acknowledge(store: &Store, realm: RealmId, up_to: i64, by: &str, at: Timestamp) -> Result<Vec<Duration>> {
     let rows = store.query_from((OVERSEE, &[]), ACKNOWLEDGE, &[&realm.0, &up_to, &at, &by]).await?;
-    let took = |row: &Row| Ok(Duration::from_millis(u64::try_from(row.try_get::<_, i64>(0)?).unwrap_or_default()));
-    rows.iter().map(took).collect()
+    rows.iter().map(took_from).collect()
+}
+
+/// These events have been taken in; how long the revocations among them took which nobody had acknowledged before.
+pub async fn acknowledge_each(store: &Store, taken: &[Taken]) -> Result<Vec<Duration>> {
+    let realms: Vec<Uuid> = taken.iter().map(|taken| taken.realm.0).collect();
+    let seqs: Vec<i64> = taken.iter().map(|taken| taken.seq).collect();
+    let by: Vec<&str> = taken.iter().map(|taken| taken.by.as_str()).collect();
+    let times: Vec<Timestamp> = taken.iter().map(|taken| taken.at).collect();
+    let rows = store.query_from((OVERSEE, &[]), ACKNOWLEDGE_EACH, &[&realms, &seqs, &by, &times]).await?;
+    rows.iter().map(took_from).collect()
 }
 
 /// The realms whose policy has a bound, as far as something waits there that was not told to be late.
@@ -112,7 +138,7 @@ pub async fn waiting(store: &Store) -> Result<Vec<Waiting>> {
 pub async fn tell_late(mut tx: RealmTx, due: Timestamp, at: Timestamp) -> Result<usize> {
     let rows = tx.query(MARK_LATE, &[&due, &PIECE]).await?;
     for row in &rows {
-        let (seq, user, requested_at): (i64, uuid::Uuid, Timestamp) =
+        let (seq, user, requested_at): (i64, Uuid, Timestamp) =
             (row.try_get("seq")?, row.try_get("user_id")?, row.try_get("requested_at")?);
         let facts = json!({ "user_id": user, "seq": seq, "requested_at": requested_at });
         let origin = Origin { actor: Json(&Actor::System), request_id: row.try_get("request_id")?, at };
@@ -153,4 +179,8 @@ fn revocation_from(row: &Row) -> Result<Revocation> {
         acknowledged_by: row.try_get("acknowledged_by")?,
         ms: row.try_get("ms")?,
     })
+}
+
+fn took_from(row: &Row) -> Result<Duration> {
+    Ok(Duration::from_millis(u64::try_from(row.try_get::<_, i64>(0)?).unwrap_or_default()))
 }

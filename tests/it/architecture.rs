@@ -18,14 +18,17 @@ const MAY_IMPORT: [(&str, &[&str]); 15] = [
     ("secret", &[]),
     ("store", &["model", "scim", "telemetry"]),
     ("access", &["store", "model", "outbound", "telemetry"]),
-    ("provision", &["store", "model", "scim", "telemetry"]),
+    // What is kept encrypted is encrypted by the verb which keeps it.
+    ("provision", &["store", "model", "scim", "secret", "telemetry"]),
     // Why a caller was refused is told to the operator alone.
     ("request_log", &["access", "store", "model", "scim", "telemetry"]),
-    ("feed", &["store", "model", "outbound", "telemetry"]),
+    // What is sent is signed.
+    ("feed", &["store", "model", "outbound", "secret", "telemetry"]),
     ("sync", &["provision", "store", "model", "scim", "outbound", "secret", "telemetry"]),
     // A password which must not show.
     ("cli", &["config", "outbound", "model", "secret"]),
-    ("http", &["provision", "access", "feed", "sync", "model", "scim", "telemetry", "store", "request_log"]),
+    // The handle of the key ring, which verbs take.
+    ("http", &["provision", "access", "feed", "sync", "model", "scim", "telemetry", "store", "request_log", "secret"]),
     (
         "app",
         &[

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::world::{Realm, USER, World};
+use crate::world::{Realm, Reply, USER, World};
 
 async fn guarded(count: u32) -> Realm {
     let realm = World::realm().await;
@@ -164,6 +164,21 @@ async fn a_third_of_the_people_leaving_at_once_from_many_connections_is_stopped_
     assert_eq!(status(realm).await["held"], 14);
     assert_eq!(resolve(realm, "apply").await["done"], 14);
     assert_eq!(active(realm).await, 40);
+}
+
+#[tokio::test]
+async fn of_two_operators_who_apply_at_once_each_is_told_what_was_done_on_their_word() {
+    let realm = guarded(1).await;
+    for id in users(&realm, 12).await {
+        deactivate(&realm, &id).await;
+    }
+    let apply = || realm.admin.post("/scim/leaver-guard/apply", json!({}));
+    let (one, other) = tokio::join!(apply(), apply());
+    // Who comes when all is done finds nothing held.
+    assert!([&one, &other].iter().all(|reply| [200, 409].contains(&reply.status.as_u16())), "{one} {other}");
+    let done = |reply: &Reply| reply.json()["done"].as_u64().unwrap_or_default();
+    assert_eq!(done(&one) + done(&other), 11, "{one} {other}");
+    assert_eq!(active(&realm).await, 0);
 }
 
 #[tokio::test]

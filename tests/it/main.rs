@@ -5,6 +5,7 @@
 
 mod issuer;
 mod process;
+mod receiver;
 mod world;
 
 mod admin;
@@ -59,3 +60,4 @@ mod time_to_revoke;
 mod tokens;
 mod undo;
 mod users;
+mod webhooks;

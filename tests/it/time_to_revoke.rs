@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::world::{Realm, World, encoded};
+use crate::{
+    receiver::{Answer, Receiver},
+    world::{Realm, World, encoded},
+};
 
 /// Returns once each change of the realm is an event.
 async fn told(realm: &Realm) -> i64 {
@@ -78,6 +81,30 @@ async fn the_cursor_of_a_reader_acknowledges_what_is_before_it() {
     assert_eq!(ada["acknowledged_at"], slowest["acknowledged_at"], "the first word counts");
     let metrics = World::shared().management().get("/metrics").await;
     assert!(String::from_utf8_lossy(&metrics.bytes).contains("realmgate_time_to_revoke_seconds_count"));
+}
+
+#[tokio::test]
+async fn a_webhook_acknowledges_by_taking_the_event() {
+    let (realm, receiver, other) = (World::realm().await, Receiver::start().await, Receiver::start().await);
+    let of_groups = json!({ "url": other.url, "events": ["dsync.group.*"] });
+    assert_eq!(realm.admin.post("/webhooks", of_groups).await.status, 201);
+    let (ada, bob) = (realm.user("ada").await, realm.user("bob").await);
+    deactivate(&realm, &ada).await;
+    realm.group("engines", &[&bob]).await;
+    other.after(1).await;
+    assert_eq!(report(&realm).await["open"], 1, "who is told of groups alone does not know of it");
+    receiver.will_answer([Answer::Status(500)]);
+    let hook = realm.admin.post("/webhooks", json!({ "url": receiver.url, "events": ["dsync.user.deleted"] })).await;
+    assert_eq!(hook.status, 201, "{hook}");
+    assert_eq!(realm.delete(&format!("/Users/{bob}")).await.status, 204);
+    receiver.after(1).await;
+    assert_eq!(report(&realm).await["open"], 2, "an error is no acknowledgement");
+    let again = realm.admin.post(&format!("/webhooks/{}/resume", hook.id()), json!({})).await;
+    assert_eq!(again.status, 200, "{again}");
+    let report = acknowledged(&realm, 1).await;
+    let by = format!("webhook:{}", hook.id());
+    assert_eq!(report["acknowledged_by"], json!([{ "name": by, "count": 1 }]));
+    assert_eq!((&report["slowest"][0]["user_id"], &report["oldest_open"]["user_id"]), (&json!(bob), &json!(ada)));
 }
 
 #[tokio::test]

@@ -33,6 +33,11 @@ impl Gcra {
         Self { whole_at }
     }
 
+    /// Has all come back that was taken?
+    pub fn is_whole(&self, now: Duration) -> bool {
+        self.whole_at <= now
+    }
+
     /// How long until there is room for a request; `None` if there is.
     pub fn wait(&self, limit: RateLimit, now: Duration) -> Option<Duration> {
         let with_it = self.taken(limit, now) + interval(limit);

@@ -12,12 +12,12 @@ mod cluster;
 mod gcra;
 
 use std::{
+    collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
-use moka::future::Cache;
 use redis::RedisResult;
 
 use super::invalidate::Bus;
@@ -38,8 +38,6 @@ const LEASE_FOR: Duration = Duration::from_millis(100);
 const LEASE_LIFE: Duration = Duration::from_secs(1);
 /// No lease is more than this part of a whole budget, so that every node finds something.
 const LEASES: u32 = 4;
-/// A realm which sends nothing for so long is forgotten. Only budgets that take longer to become whole gain by it.
-const IDLE: Duration = Duration::from_secs(60 * 60);
 
 /// The budgets of all realms. Cheap to clone.
 #[derive(Clone)]
@@ -51,7 +49,7 @@ struct Shared {
     /// For realms whose policy says nothing.
     default: Option<RateLimit>,
     cluster: Option<Cluster>,
-    budgets: Cache<(RealmId, Lane), Arc<Budget>>,
+    budgets: RwLock<HashMap<(RealmId, Lane), Arc<Budget>>>,
     /// Zero of this node's clock.
     began: Instant,
 }
@@ -105,8 +103,7 @@ struct Lease {
 impl Quotas {
     pub fn new(default: Option<RateLimit>, bus: Option<Bus>) -> RedisResult<Self> {
         let cluster = bus.map(Cluster::open).transpose()?;
-        let budgets = Cache::builder().time_to_idle(IDLE).build();
-        Ok(Self { shared: Arc::new(Shared { default, cluster, budgets, began: Instant::now() }) })
+        Ok(Self { shared: Arc::new(Shared { default, cluster, budgets: RwLock::default(), began: Instant::now() }) })
     }
 
     /// The limit of a realm with that policy, if it has one.
@@ -114,29 +111,36 @@ impl Quotas {
         policy.rate_limit.or(self.shared.default)
     }
 
-    /// Takes one request out of the lane's budget.
-    pub async fn take(&self, realm: RealmId, lane: Lane, limit: RateLimit) -> Result<Standing, Spent> {
-        let limit = lane.part_of(limit);
-        let budget = self.budget(realm, lane).await;
-        let Some(cluster) = self.cluster() else { return budget.tally().take(limit, self.now()) };
+    /// Takes one request out of the lane's budget, if that is known without asking Redis. It nearly always is.
+    pub fn take_at_once(&self, realm: RealmId, lane: Lane, limit: RateLimit) -> Option<Result<Standing, Spent>> {
+        let (limit, now) = (lane.part_of(limit), self.now());
+        let budget = self.budget((realm, lane), now);
+        if self.cluster(now).is_none() {
+            return Some(budget.tally().take(limit, now));
+        }
         let (outcome, is_low) = {
             let mut tally = budget.tally();
-            (tally.take_leased(limit, self.now()), tally.is_low(self.now()))
+            (tally.take_leased(limit, now), tally.is_low(now))
         };
-        if let Some(outcome) = outcome {
-            if is_low {
-                self.renew((realm, lane), limit, budget);
-            }
+        if outcome.is_some() && is_low {
+            self.renew((realm, lane), limit, budget);
+        }
+        outcome
+    }
+
+    /// Takes one request out of the lane's budget.
+    pub async fn take(&self, realm: RealmId, lane: Lane, limit: RateLimit) -> Result<Standing, Spent> {
+        if let Some(outcome) = self.take_at_once(realm, lane, limit) {
             return outcome;
         }
+        let limit = lane.part_of(limit);
+        let budget = self.budget((realm, lane), self.now());
         let _turn = budget.turn.lock().await;
         // Who had the turn before may have brought enough, or found out that Redis is away.
         if let Some(outcome) = budget.tally().take_leased(limit, self.now()) {
             return outcome;
         }
-        if !cluster.is_there(self.now()) {
-            return budget.tally().take(limit, self.now());
-        }
+        let Some(cluster) = self.cluster(self.now()) else { return budget.tally().take(limit, self.now()) };
         let wanted = budget.tally().lease.next(limit, self.now());
         let answer = cluster.ask((realm, lane), limit, (0, wanted), self.now()).await;
         let (mut tally, now) = (budget.tally(), self.now());
@@ -149,9 +153,9 @@ impl Quotas {
     /// Charges further requests to the lane's budget, if need be to what is yet to come: they are let in already.
     pub async fn charge(&self, realm: RealmId, lane: Lane, limit: RateLimit, requests: u32) -> Standing {
         let limit = lane.part_of(limit);
-        let budget = self.budget(realm, lane).await;
+        let budget = self.budget((realm, lane), self.now());
         budget.tally().own.charge(limit, self.now(), requests);
-        if let Some(cluster) = self.cluster() {
+        if let Some(cluster) = self.cluster(self.now()) {
             let _turn = budget.turn.lock().await;
             if let Some(answer) = cluster.ask((realm, lane), limit, (requests, 0), self.now()).await {
                 budget.tally().hear(answer, self.now());
@@ -166,7 +170,7 @@ impl Quotas {
         let quotas = self.clone();
         tokio::spawn(async move {
             let _turn = turn;
-            let Some(cluster) = quotas.cluster() else { return };
+            let Some(cluster) = quotas.cluster(quotas.now()) else { return };
             let wanted = budget.tally().lease.next(limit, quotas.now());
             if let Some(answer) = cluster.ask(of, limit, (0, wanted), quotas.now()).await {
                 budget.tally().hear(answer, quotas.now());
@@ -174,13 +178,25 @@ impl Quotas {
         });
     }
 
-    async fn budget(&self, realm: RealmId, lane: Lane) -> Arc<Budget> {
-        self.shared.budgets.get_with((realm, lane), std::future::ready(Arc::default())).await
+    /// The budget, a whole one if nothing is known of it. Before there is no room for it, those are forgotten which say
+    /// no more than a whole one does.
+    fn budget(&self, of: (RealmId, Lane), now: Duration) -> Arc<Budget> {
+        let budgets = &self.shared.budgets;
+        if let Some(budget) = budgets.read().unwrap_or_else(PoisonError::into_inner).get(&of) {
+            return budget.clone();
+        }
+        let mut budgets = budgets.write().unwrap_or_else(PoisonError::into_inner);
+        if budgets.len() == budgets.capacity() {
+            budgets.retain(|_, budget| Arc::strong_count(budget) > 1 || !budget.tally().is_whole(now));
+            let known = budgets.len();
+            budgets.reserve(known.max(1));
+        }
+        budgets.entry(of).or_default().clone()
     }
 
     /// The other nodes, if Redis joins them at the moment.
-    fn cluster(&self) -> Option<&Cluster> {
-        self.shared.cluster.as_ref().filter(|cluster| cluster.is_there(self.now()))
+    fn cluster(&self, now: Duration) -> Option<&Cluster> {
+        self.shared.cluster.as_ref().filter(|cluster| cluster.is_there(now))
     }
 
     fn now(&self) -> Duration {
@@ -238,6 +254,11 @@ impl Tally {
         self.lease.used = self.lease.used.saturating_add(1);
         self.own.charge(limit, now, 1);
         Some(Ok(self.standing(limit, now)))
+    }
+
+    /// Is nothing owed, leased, or refused any more?
+    fn is_whole(&self, now: Duration) -> bool {
+        self.own.is_whole(now) && self.all.is_whole(now) && self.lease.left(now) == 0 && self.spent_until <= now
     }
 
     /// Is half of the lease used, and may there be another one?

@@ -20,6 +20,7 @@ mod scim;
 mod time_to_revoke;
 mod undo;
 mod users;
+mod webhooks;
 
 use std::sync::{Arc, LazyLock};
 
@@ -59,6 +60,7 @@ pub fn routes() -> Vec<Route> {
         undo::routes(),
         clients::routes(),
         operators::routes(),
+        webhooks::routes(),
     ];
     tables.into_iter().flatten().collect()
 }

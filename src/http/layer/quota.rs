@@ -8,7 +8,7 @@
 
 use std::task::{Context, Poll};
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName};
 use tower::{Layer, Service};
 
 use crate::{
@@ -29,6 +29,10 @@ use crate::{
 
 /// Largest body in bytes which is looked at when the budget is spent: a refusal must stay cheap.
 const LOOKED_AT: usize = 64 * 1024;
+
+const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
+const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
+const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 
 pub fn layer<S>(quotas: &Quotas) -> impl Layer<S, Service = Quota<S>> + Clone + use<S> {
     let quotas = quotas.clone();
@@ -54,23 +58,39 @@ where
     }
 
     fn call(&mut self, bound: Bound<Scope>) -> Self::Future {
-        let Some(limit) = self.quotas.limit_of(&bound.call.caller().realm.policy) else {
+        let realm = &bound.call.caller().realm;
+        let Some(limit) = self.quotas.limit_of(&realm.policy) else {
             return self.inner.call(bound);
         };
+        let taken = self.quotas.take_at_once(realm.id, Lane::Normal, limit);
+        if let Some(Ok(standing)) = taken
+            && !is_bulk(bound.route.path)
+        {
+            let answer = self.inner.call(bound);
+            return Box::pin(async move { answer.await.map(|reply| told(standing, reply)) });
+        }
         let (quotas, mut inner) = (self.quotas.clone(), self.inner.clone());
         Box::pin(async move {
-            let standing = admitted(&quotas, limit, bound.route.path, &bound.call).await?;
-            let mut reply = inner.call(bound).await?;
-            tell(standing, reply.headers_mut());
-            Ok(reply)
+            let standing = admitted(&quotas, limit, taken, bound.route.path, &bound.call).await?;
+            inner.call(bound).await.map(|reply| told(standing, reply))
         })
     }
 }
 
-async fn admitted(quotas: &Quotas, limit: RateLimit, path: &str, call: &Permitted<Scope>) -> Result<Standing, Failure> {
+/// `taken` is what is known already of the normal budget.
+async fn admitted(
+    quotas: &Quotas,
+    limit: RateLimit,
+    taken: Option<Result<Standing, Spent>>,
+    path: &str,
+    call: &Permitted<Scope>,
+) -> Result<Standing, Failure> {
     let realm = call.caller().realm.id;
     let mut lane = Lane::Normal;
-    let mut taken = quotas.take(realm, lane, limit).await;
+    let mut taken = match taken {
+        Some(taken) => taken,
+        None => quotas.take(realm, lane, limit).await,
+    };
     if taken.is_err() && is_of_leavers(path, call) {
         lane = Lane::Reserved;
         taken = quotas.take(realm, lane, limit).await;
@@ -79,7 +99,7 @@ async fn admitted(quotas: &Quotas, limit: RateLimit, path: &str, call: &Permitte
         telemetry::rate_limited(lane.into(), taken.is_ok());
     }
     let standing = taken.map_err(Failure::RateLimited)?;
-    if !path.ends_with("/Bulk") {
+    if !is_bulk(path) {
         return Ok(standing);
     }
     let operations = bulk_of(call).map_or(1, |bulk| bulk.operations.len());
@@ -95,7 +115,7 @@ fn is_of_leavers(path: &str, call: &Permitted<Scope>) -> bool {
         return false;
     }
     let admission = provision::admission(&call.caller().realm.policy);
-    if path.ends_with("/Bulk") {
+    if is_bulk(path) {
         let operations = bulk_of(call).map_or(Vec::new(), |bulk| bulk.operations);
         let takes_away =
             |of: Operation| of.call.is_ok_and(|call| takes_access_away(call.endpoint, call.verb, call.data, admission));
@@ -115,6 +135,10 @@ fn is_of_leavers(path: &str, call: &Permitted<Scope>) -> bool {
     call.json().is_ok_and(|body| takes_access_away(endpoint, verb, body, admission))
 }
 
+fn is_bulk(path: &str) -> bool {
+    path.ends_with("/Bulk")
+}
+
 fn bulk_of(call: &Permitted<Scope>) -> Option<Bulk> {
     Bulk::parse(call.json().ok()?).ok()
 }
@@ -125,14 +149,15 @@ pub fn refuse(spent: &Spent, headers: &mut HeaderMap) {
     tell(spent.standing, headers);
 }
 
+fn told(standing: Standing, mut reply: Reply) -> Reply {
+    tell(standing, reply.headers_mut());
+    reply
+}
+
 /// `RateLimit-*`, as draft-polli-ratelimit-headers has them.
 fn tell(standing: Standing, headers: &mut HeaderMap) {
     let Standing { burst, remaining, whole_in } = standing;
-    for (name, value) in [
-        ("ratelimit-limit", u64::from(burst)),
-        ("ratelimit-remaining", u64::from(remaining)),
-        ("ratelimit-reset", seconds(whole_in)),
-    ] {
-        headers.insert(HeaderName::from_static(name), HeaderValue::from(value));
-    }
+    headers.insert(LIMIT, burst.into());
+    headers.insert(REMAINING, remaining.into());
+    headers.insert(RESET, seconds(whole_in).into());
 }

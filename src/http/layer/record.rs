@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderValue, Method, Uri, header};
+use http::{HeaderValue, Method, Uri, header, uri::PathAndQuery};
 use jiff::Timestamp;
 use tower::{Layer, Service};
 use uuid::Uuid;
@@ -136,19 +136,19 @@ impl Pending {
 impl Drop for Pending {
     fn drop(&mut self) {
         let (status, failure) = self.ended.take().unwrap_or_else(|| self.abandoned());
+        let path = self.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        let agent = self.user_agent.as_ref().and_then(|agent| agent.to_str().ok());
         self.log.leave(Arrival {
             realm: self.realm.clone(),
             id: Uuid::now_v7(),
             at: self.at,
-            request_id: self.request_id.clone(),
             method: self.method.clone(),
-            uri: self.uri.clone(),
             route: self.route,
-            user_agent: self.user_agent.take(),
+            said: [&self.request_id, path, agent.unwrap_or_default()].join("\n").into(),
             status,
             duration: self.began.elapsed(),
             failure,
-            trail: self.trail.clone(),
+            left: self.trail.take(),
         });
     }
 }

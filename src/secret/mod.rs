@@ -1,8 +1,12 @@
-//! What must not be seen: values that never print.
+//! What must not be seen: values that never print, and the keys under which secrets are kept ([`KeyRing`]).
+
+mod ring;
 
 use std::fmt;
 
 use serde::Deserialize;
+
+pub use ring::{DataKey, Error, InvalidKey, KeyRing};
 
 /// A value that no log and no error can show. Reading it is a word in the code: [`Secret::reveal`].
 #[derive(Clone, PartialEq, Eq, Deserialize)]

@@ -1,0 +1,211 @@
+//! One request to an endpoint: how it looks, and what its answer means.
+//!
+//! To add a format, give it an arm in [`Target::request`] and in [`judge`]; all else is the same for all of them.
+
+use std::{error::Error as _, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode, Uri, header, response};
+use http_body_util::Full;
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use crate::{
+    feed::signature,
+    model::{
+        RealmId,
+        event::Event,
+        webhook::{Attempt, Format, Outcome, Secrets, State},
+    },
+    outbound::{self, Outbound},
+    secret::{self, KeyRing},
+    store::webhooks::Kept,
+    telemetry::{self, WebhookInFlight, WebhookOutcome},
+};
+
+const USER_AGENT: &str = concat!("realmgate/", env!("CARGO_PKG_VERSION"));
+
+/// The longest text that is kept of a failure, in bytes.
+const LONGEST_ERROR: usize = 300;
+
+/// An event, and the body in which it is told: made once for all endpoints of the realm.
+pub struct Message {
+    pub event: Event,
+    pub body: Bytes,
+}
+
+impl Message {
+    pub fn of(event: Event, realm: &str) -> Self {
+        let body = event.body(realm).to_string().into();
+        Self { event, body }
+    }
+}
+
+/// Where to send, and how.
+pub struct Target {
+    format: Format,
+    url: String,
+    secrets: Result<Secrets, secret::Error>,
+}
+
+impl Target {
+    pub fn of(ring: &KeyRing, realm: RealmId, kept: &Kept) -> Self {
+        let secrets = ring
+            .open_text(realm.0, Secrets::COLUMN, &kept.secrets)
+            .and_then(|text| Secrets::of_text(text.reveal()).ok_or(secret::Error::Broken));
+        Self { format: kept.webhook.format, url: kept.webhook.url.as_str().to_owned(), secrets }
+    }
+
+    /// The request which tells of the event at `now`; a new one for each attempt, as the time is signed.
+    fn request(&self, message: &Message, now: Timestamp) -> Result<Request<Full<Bytes>>, String> {
+        let secrets = self.secrets.as_ref().map_err(ToString::to_string)?;
+        let uri: Uri = self.url.parse().map_err(|_| "this is no URL".to_owned())?;
+        let request = Request::post(uri).header(header::USER_AGENT, USER_AGENT);
+        let request = match self.format {
+            Format::Webhook => {
+                let (id, at) = (message.event.id, now.as_second());
+                request
+                    .header(header::CONTENT_TYPE, "application/json")
+                    .header("webhook-id", id.to_string())
+                    .header("webhook-timestamp", at)
+                    .header("webhook-signature", signature::sign(secrets.valid(now), id, at, &message.body))
+                    .body(Full::new(message.body.clone()))
+            }
+        };
+        request.map_err(|error| error.to_string())
+    }
+}
+
+/// What the answer means for the next attempt.
+fn judge(format: Format, answer: &response::Parts) -> Outcome {
+    match (format, answer.status) {
+        (Format::Webhook, status) if status.is_success() => Outcome::Delivered,
+        (Format::Webhook, StatusCode::GONE) => Outcome::Gone,
+        (_, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) => {
+            Outcome::Failed { retry_after: retry_after(&answer.headers) }
+        }
+        _ => Outcome::Failed { retry_after: None },
+    }
+}
+
+/// In seconds. NB: the form with a date is not read; the schedule holds then.
+fn retry_after(headers: &HeaderMap) -> Option<SignedDuration> {
+    let seconds: u32 = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(SignedDuration::from_secs(seconds.into()))
+}
+
+/// Sends the event, and tells what came of it within `time`.
+pub async fn attempt(
+    outbound: &Outbound,
+    target: &Target,
+    message: &Message,
+    number: u32,
+    time: Duration,
+) -> (Attempt, Outcome) {
+    let _in_flight = WebhookInFlight::begun();
+    let at = Timestamp::now();
+    let (status, outcome, error, counted) = match target.request(message, at) {
+        Err(error) => (None, Outcome::Failed { retry_after: None }, Some(error), WebhookOutcome::Unsigned),
+        Ok(request) => match timeout(time, outbound.knock(request)).await {
+            Ok(Ok(answer)) => {
+                let outcome = judge(target.format, &answer);
+                let good = outcome == Outcome::Delivered;
+                let error = (!good).then(|| refusal(answer.status));
+                let counted = if good { WebhookOutcome::Delivered } else { WebhookOutcome::Refused };
+                (Some(answer.status.as_u16()), outcome, error, counted)
+            }
+            Ok(Err(error)) => (None, Outcome::Failed { retry_after: None }, Some(told(&error)), counted(&error)),
+            Err(_) => {
+                let error = outbound::Error::TimedOut(time);
+                (None, Outcome::Failed { retry_after: None }, Some(told(&error)), counted(&error))
+            }
+        },
+    };
+    telemetry::webhook_attempt(counted);
+    let attempt = Attempt {
+        id: Uuid::now_v7(),
+        seq: Some(message.event.seq),
+        event_id: message.event.id,
+        number,
+        at,
+        status,
+        duration: Timestamp::now().duration_since(at),
+        error,
+    };
+    (attempt, outcome)
+}
+
+/// The state after an attempt which has just ended.
+pub fn state_after(state: State, attempt: &Attempt, outcome: Outcome) -> State {
+    // The last byte of the id is as random as need be.
+    let chance = f64::from(attempt.id.as_bytes()[15]) / 255.0;
+    let now = attempt.at.saturating_add(attempt.duration).unwrap_or(Timestamp::MAX);
+    state.after(outcome, now, chance)
+}
+
+fn refusal(status: StatusCode) -> String {
+    if status.is_redirection() {
+        return format!("it answered {status}: redirects are not followed, set the URL where it leads to");
+    }
+    format!("it answered {status}")
+}
+
+/// The failure and what is at its bottom.
+fn told(error: &outbound::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        cause = source.source();
+        if cause.is_none() {
+            text = format!("{text}: {source}");
+        }
+    }
+    text.chars().take(LONGEST_ERROR).collect()
+}
+
+const fn counted(error: &outbound::Error) -> WebhookOutcome {
+    match error {
+        outbound::Error::Forbidden(_) => WebhookOutcome::Forbidden,
+        outbound::Error::TimedOut(_) => WebhookOutcome::TimedOut,
+        outbound::Error::Certificates(_)
+        | outbound::Error::Connect(_)
+        | outbound::Error::Broken(_)
+        | outbound::Error::TooLong(_) => WebhookOutcome::Unreachable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Response;
+
+    use super::*;
+
+    fn judged(status: u16, retry_after: Option<&str>) -> Outcome {
+        let mut answer = Response::builder().status(status);
+        if let Some(value) = retry_after {
+            answer = answer.header(header::RETRY_AFTER, value);
+        }
+        judge(Format::Webhook, &answer.body(()).unwrap().into_parts().0)
+    }
+
+    #[test]
+    fn an_answer_of_2xx_is_good_and_410_is_an_end() {
+        const FAILED: Outcome = Outcome::Failed { retry_after: None };
+        let wait = |seconds| Outcome::Failed { retry_after: Some(SignedDuration::from_secs(seconds)) };
+        for (status, retry_after, outcome) in [
+            (200, None, Outcome::Delivered),
+            (204, None, Outcome::Delivered),
+            (410, None, Outcome::Gone),
+            (301, None, FAILED),
+            (404, Some("5"), FAILED),
+            (500, None, FAILED),
+            (429, Some("7"), wait(7)),
+            (503, Some(" 60 "), wait(60)),
+            (503, Some("-1"), FAILED),
+            (503, Some("Wed, 21 Oct 2026 07:28:00 GMT"), FAILED),
+        ] {
+            assert_eq!(judged(status, retry_after), outcome, "{status} {retry_after:?}");
+        }
+    }
+}
