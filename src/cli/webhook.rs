@@ -73,7 +73,8 @@ pub struct Create {
     #[arg(value_parser = RealmName::parse)]
     realm: RealmName,
     /// Where to send the events: `https://app.example.com/hooks`
-    url: String,
+    #[arg(value_name = "URL")]
+    endpoint: String,
     #[command(flatten)]
     settings: Settings,
     /// Begin with this event of the past; without it, with what happens from now on
@@ -86,8 +87,8 @@ pub struct Update {
     #[command(flatten)]
     target: Target,
     /// Where to send the events
-    #[arg(long)]
-    url: Option<String>,
+    #[arg(long = "url", value_name = "URL")]
+    endpoint: Option<String>,
     #[command(flatten)]
     settings: Settings,
     /// Send all events, whatever their name
@@ -141,18 +142,18 @@ pub async fn run(verb: Verb, client: &Client) -> Result<Report, Failure> {
     match verb {
         Verb::List { realm } => list(client, &realm).await,
         Verb::Create(create) => {
-            let Create { realm, url, settings, from } = create;
+            let Create { realm, endpoint, settings, from } = create;
             let mut wish = settings.wish()?;
-            wish.insert("url".into(), url.into());
+            wish.insert("url".into(), endpoint.into());
             wish.extend(from.map(|from| ("from".to_owned(), from.into())));
             let made = client.post(&webhooks(&realm), &wish.into()).await;
             Ok(shown(made.map_err(|e| realm::missing(e, &realm))?))
         }
         Verb::Show(target) => Ok(shown(client.get(&target.path("")).await.map_err(|e| target.missing(e))?)),
         Verb::Update(update) => {
-            let Update { target, url, settings, all_events, enabled } = update;
+            let Update { target, endpoint, settings, all_events, enabled } = update;
             let mut wish = settings.wish()?;
-            wish.extend(url.map(|url| ("url".to_owned(), url.into())));
+            wish.extend(endpoint.map(|url| ("url".to_owned(), url.into())));
             wish.extend(enabled.map(|enabled| ("enabled".to_owned(), enabled.into())));
             if all_events {
                 wish.insert("events".into(), json!([]));

@@ -30,7 +30,7 @@ fn a_variable_wins_over_the_file_and_the_file_over_the_default() {
 
 #[test]
 fn a_mistake_names_key_value_and_remedy() {
-    assert_snapshot!(mistake("lisen = 1", &[]), @"realmgate.toml: `lisen` is no setting: there are admin, data_dir, database, database_url, limits, listen, log, log_format, management_listen, outbound, postgres_bin_dir, public_url, rate_limit, redis_url, request_log, secret_keys, tokens, trusted_proxies");
+    assert_snapshot!(mistake("lisen = 1", &[]), @"realmgate.toml: `lisen` is no setting: there are admin, data_dir, database, database_url, events, limits, listen, log, log_format, management_listen, outbound, postgres_bin_dir, public_url, rate_limit, redis_url, request_log, secret_keys, tokens, trusted_proxies");
     assert_snapshot!(mistake("[tokens]\nttl = '1s'", &[]), @"realmgate.toml: `tokens.ttl` is no setting: there are cache_entries, cache_ttl, oauth_life, unknown_entries, unknown_ttl");
     assert_snapshot!(mistake("tokens = 1", &[]), @"realmgate.toml: `tokens` is no setting: it is a section, write `[tokens]`");
     assert_snapshot!(mistake("[sync]\npace = 1", &[]), @"realmgate.toml: `sync.pace` is no setting: see config/default.toml for all there are");

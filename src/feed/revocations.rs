@@ -8,11 +8,11 @@ use tracing::{debug, warn};
 
 use super::Feed;
 use crate::{
-    model::{RealmId, webhook::Progress},
+    model::{RealmId, event::Places, webhook::Progress},
     store::{
         Store,
         error::{Error, Result},
-        revocations::{self, Taken, Waiting},
+        revocations::{self, PIECE, Taken, Waiting},
     },
     telemetry,
 };
@@ -42,16 +42,40 @@ fn note(took: &[Duration]) {
 }
 
 impl Feed {
-    /// A reader of the events API has asked for what is behind `after`, and is not made to wait for this.
+    /// A reader of the realm has asked for what is behind `after`, and is not made to wait for this.
     pub fn acknowledge(&self, realm: RealmId, after: i64, at: Timestamp) {
         let store = self.store.clone();
-        tokio::spawn(async move {
-            match revocations::acknowledge(&store, realm, after, "events_api", at).await {
-                Ok(took) => note(&took),
-                // The next question of that reader says it again.
-                Err(error) => debug!(%error, "an acknowledgement was not noted"),
+        let piece = move || {
+            let store = store.clone();
+            async move { revocations::acknowledge(&store, realm, after, at).await }
+        };
+        tokio::spawn(acknowledge_all(piece));
+    }
+
+    /// A reader of all realms has asked for what is behind `places`, and is not made to wait for this.
+    pub fn acknowledge_places(&self, places: Places, at: Timestamp) {
+        let store = self.store.clone();
+        let piece = move || {
+            let store = store.clone();
+            async move { revocations::acknowledge_places(&store, places, at).await }
+        };
+        tokio::spawn(acknowledge_all(piece));
+    }
+}
+
+/// Piece by piece, until there is no more.
+async fn acknowledge_all<F: Future<Output = Result<Vec<Duration>>>>(piece: impl Fn() -> F) {
+    loop {
+        match piece().await {
+            Ok(took) => {
+                note(&took);
+                if took.len() < PIECE {
+                    return;
+                }
             }
-        });
+            // The next question of that reader says it again.
+            Err(error) => return debug!(%error, "an acknowledgement was not noted"),
+        }
     }
 }
 

@@ -59,10 +59,10 @@ fn move_of(partition: usize) -> String {
                     gen_random_uuid(), d.event, d.resource_id, d.version, d.member_id, d.attributes, d.previous,
                     d.facts, d.actor, d.request_id, d.created_at
                FROM due d JOIN raised r USING (realm_id) JOIN counted c USING (realm_id)
-             RETURNING realm_id, seq, resource_id, created_at, {REVOKES} AS revokes),
+             RETURNING realm_id, seq, place, resource_id, created_at, {REVOKES} AS revokes),
          revoked AS (
-             INSERT INTO revocations_{partition} (realm_id, seq, user_id, requested_at)
-             SELECT realm_id, seq, resource_id, created_at FROM placed WHERE revokes),
+             INSERT INTO revocations_{partition} (realm_id, seq, place, user_id, requested_at)
+             SELECT realm_id, seq, place, resource_id, created_at FROM placed WHERE revokes),
          moved AS (
              UPDATE sequencers SET place = place + (SELECT sum(events) FROM counted)::bigint
               WHERE partition = {partition} AND EXISTS (SELECT FROM counted))

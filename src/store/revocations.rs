@@ -1,36 +1,62 @@
 //! Revocations: what took access from users, and who has acknowledged that. The sequencer writes them
 //! ([`super::events::step`]).
 
-use std::time::Duration;
+use std::{sync::LazyLock, time::Duration};
 
 use jiff::Timestamp;
 use serde_json::json;
-use tokio_postgres::{Row, types::Json};
+use tokio_postgres::{
+    Row,
+    types::{Json, ToSql},
+};
 use uuid::Uuid;
 
 use super::{
     Store,
     error::Result,
-    events::OVERSEE,
+    events::{OVERSEE, PARTITIONS},
     outbox::{self, Origin},
     tx::RealmTx,
 };
 use crate::model::{
     Actor, RealmId, UserId,
+    event::Places,
     revocation::{Acknowledger, Report, Revocation},
     span::Span,
 };
 
-/// Rows which are told to be late in one transaction.
-const PIECE: i64 = 500;
+/// Rows which are acknowledged, or told to be late, in one transaction: there may be as many as nobody has ever asked for.
+pub const PIECE: usize = 500;
 /// The slowest ones which a report names.
 const SLOWEST: i64 = 10;
 
-/// Events of which an application says no more than up to where it has read. The first word counts.
+/// A reader of one realm has come up to `$2`. The first word counts.
 const ACKNOWLEDGE: &str = "
-    UPDATE revocations SET acknowledged_at = greatest(requested_at, $3), acknowledged_by = $4
-     WHERE realm_id = $1 AND seq <= $2 AND acknowledged_at IS NULL
+    UPDATE revocations SET acknowledged_at = greatest(requested_at, $3), acknowledged_by = 'events_api'
+     WHERE realm_id = $1 AND acknowledged_at IS NULL
+       AND seq IN (SELECT seq FROM revocations
+                    WHERE realm_id = $1 AND seq <= $2 AND acknowledged_at IS NULL ORDER BY seq LIMIT $4)
     RETURNING (extract(epoch FROM acknowledged_at - requested_at) * 1000)::bigint";
+
+/// A reader of all realms has come up to the places `$1`.
+static ACKNOWLEDGE_PLACES: LazyLock<String> = LazyLock::new(|| {
+    let of = |partition: usize| {
+        let place = partition + 1;
+        format!(
+            "p{partition} AS (
+                 UPDATE revocations_{partition}
+                    SET acknowledged_at = greatest(requested_at, $2), acknowledged_by = 'events_api'
+                  WHERE acknowledged_at IS NULL
+                    AND (realm_id, seq) IN (
+                        SELECT realm_id, seq FROM revocations_{partition}
+                         WHERE place <= ($1::bigint[])[{place}] AND acknowledged_at IS NULL ORDER BY place LIMIT $3)
+                 RETURNING (extract(epoch FROM acknowledged_at - requested_at) * 1000)::bigint AS ms)"
+        )
+    };
+    let all: [String; PARTITIONS] = std::array::from_fn(of);
+    let rows: [String; PARTITIONS] = std::array::from_fn(|partition| format!("SELECT ms FROM p{partition}"));
+    format!("WITH {} {}", all.join(", "), rows.join(" UNION ALL "))
+});
 
 /// The same, event by event: `$1` to `$4` are realms, events, who has taken them, and when.
 const ACKNOWLEDGE_EACH: &str = "
@@ -103,10 +129,17 @@ pub struct Taken {
     pub at: Timestamp,
 }
 
-/// All events of the realm up to `up_to` have been taken in by a reader; how long the revocations among them took which
-/// nobody had acknowledged before.
-pub async fn acknowledge(store: &Store, realm: RealmId, up_to: i64, by: &str, at: Timestamp) -> Result<Vec<Duration>> {
-    let rows = store.query_from((OVERSEE, &[]), ACKNOWLEDGE, &[&realm.0, &up_to, &at, &by]).await?;
+/// A reader has taken in all events of the realm up to `up_to`; how long the revocations among them took which nobody had
+/// acknowledged before, at most [`PIECE`] of them.
+pub async fn acknowledge(store: &Store, realm: RealmId, up_to: i64, at: Timestamp) -> Result<Vec<Duration>> {
+    let rows = store.query_from((OVERSEE, &[]), ACKNOWLEDGE, &[&realm.0, &up_to, &at, &limit(PIECE)]).await?;
+    rows.iter().map(took_from).collect()
+}
+
+/// The same of a reader of all realms; at most [`PIECE`] of each partition.
+pub async fn acknowledge_places(store: &Store, places: Places, at: Timestamp) -> Result<Vec<Duration>> {
+    let params: [&(dyn ToSql + Sync); 3] = [&places.0.as_slice(), &at, &limit(PIECE)];
+    let rows = store.query_from((OVERSEE, &[]), &ACKNOWLEDGE_PLACES, &params).await?;
     rows.iter().map(took_from).collect()
 }
 
@@ -136,7 +169,7 @@ pub async fn waiting(store: &Store) -> Result<Vec<Waiting>> {
 /// Tells of what was asked for before `due` and is not acknowledged, each once, over all nodes. Answers how many were
 /// told of; there may be more.
 pub async fn tell_late(mut tx: RealmTx, due: Timestamp, at: Timestamp) -> Result<usize> {
-    let rows = tx.query(MARK_LATE, &[&due, &PIECE]).await?;
+    let rows = tx.query(MARK_LATE, &[&due, &limit(PIECE)]).await?;
     for row in &rows {
         let (seq, user, requested_at): (i64, Uuid, Timestamp) =
             (row.try_get("seq")?, row.try_get("user_id")?, row.try_get("requested_at")?);
@@ -183,4 +216,8 @@ fn revocation_from(row: &Row) -> Result<Revocation> {
 
 fn took_from(row: &Row) -> Result<Duration> {
     Ok(Duration::from_millis(u64::try_from(row.try_get::<_, i64>(0)?).unwrap_or_default()))
+}
+
+fn limit(rows: usize) -> i64 {
+    i64::try_from(rows).unwrap_or(i64::MAX)
 }

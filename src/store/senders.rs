@@ -21,6 +21,7 @@ const BEAT: &str = "
         INSERT INTO senders (id, alive_until) VALUES ($1, now() + $2 * interval '1 millisecond')
         ON CONFLICT (id) DO UPDATE SET alive_until = excluded.alive_until)
     SELECT (SELECT count(*) FROM senders WHERE alive_until >= now() AND id <> $1) AS others,
+           (SELECT count(*) FROM webhook_cursors WHERE enabled AND NOT parked) AS endpoints,
            (SELECT count(*) FROM webhook_cursors WHERE parked) AS parked";
 
 /// Takes what nobody sends to, up to `$2`.
@@ -34,7 +35,11 @@ const CLAIM: &str = "
 
 const LEASED: &str = "
     SELECT realm_id, webhook_id, revision, fence FROM webhook_cursors
-     WHERE leased_by = $1 AND enabled AND NOT parked";
+     WHERE leased_by = $1 AND enabled AND NOT parked ORDER BY realm_id, webhook_id";
+
+const RELEASE: &str = "
+    UPDATE webhook_cursors c SET leased_by = NULL FROM unnest($2::uuid[], $3::uuid[]) AS t (realm_id, webhook_id)
+     WHERE c.realm_id = t.realm_id AND c.webhook_id = t.webhook_id AND c.leased_by = $1";
 
 /// `$1` to `$5` are the endpoints, `$6` is who writes; then come the attempts, and what is said of who parks an endpoint.
 /// Answers for which endpoints it was written: not for those which somebody else has moved or taken over meanwhile.
@@ -64,7 +69,9 @@ const RECORD: &str = "
 pub struct Seen {
     /// Other nodes which send.
     pub others: i64,
-    /// Endpoints which are parked, in all realms.
+    /// Endpoints to which somebody has to send, in all realms.
+    pub endpoints: i64,
+    /// Endpoints which are parked.
     pub parked: i64,
 }
 
@@ -82,7 +89,7 @@ pub async fn beat(store: &Store, sender: Uuid, life: Duration) -> Result<Seen> {
     let life = i32::try_from(life.as_millis()).unwrap_or(i32::MAX);
     let rows = store.query(BEAT, &[&sender, &f64::from(life)]).await?;
     let number = |name: &str| rows.first().map_or(Ok(0), |row| row.try_get(name));
-    Ok(Seen { others: number("others")?, parked: number("parked")? })
+    Ok(Seen { others: number("others")?, endpoints: number("endpoints")?, parked: number("parked")? })
 }
 
 /// Takes up to `limit` endpoints to which nobody sends. Answers how many it got.
@@ -90,7 +97,13 @@ pub async fn claim(store: &Store, sender: Uuid, limit: i64) -> Result<usize> {
     Ok(store.query(CLAIM, &[&sender, &limit]).await?.len())
 }
 
-/// The endpoints of `sender` to which there is something to send, now or some day.
+/// Leaves endpoints to the other nodes.
+pub async fn release(store: &Store, sender: Uuid, endpoints: &[(RealmId, WebhookId)]) -> Result<()> {
+    let (realms, webhooks): (Vec<Uuid>, Vec<Uuid>) = endpoints.iter().map(|(r, w)| (r.0, w.0)).unzip();
+    store.query(RELEASE, &[&sender, &realms, &webhooks]).await.map(|_| ())
+}
+
+/// The endpoints of `sender` to which there is something to send, now or some day, always in the same order.
 pub async fn leased(store: &Store, sender: Uuid) -> Result<Vec<Lease>> {
     let lease = |row: &Row| {
         Ok(Lease {

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     process::{binary, folder, unique},
+    receiver::{Answer, Receiver},
     world::{ADMIN, World},
 };
 
@@ -69,6 +70,30 @@ async fn a_realm_is_created_and_listed() {
     let table = run("realm list").await;
     let table = String::from_utf8(table.stdout).expect("it is text");
     assert!(table.contains(&name) && serde_json::from_str::<Value>(&table).is_err(), "a table for people: {table}");
+}
+
+#[tokio::test]
+async fn a_webhook_is_created_tested_and_deleted() {
+    let (realm, receiver) = (World::realm().await, Receiver::start().await);
+    let name = &realm.name;
+    let made = json_of(&format!("webhook create {name} {} --event dsync.user.*", receiver.url)).await;
+    let (id, secret) = (made["id"].as_str().expect("an id"), made["secret"].as_str().expect("a secret"));
+    let tested = json_of(&format!("webhook test {name} {id}")).await;
+    assert_eq!((&tested["delivered"], receiver.received().len()), (&json!(true), 1), "{tested}");
+    receiver.will_answer([Answer::Status(500)]);
+    assert!(failure_of(&format!("webhook test {name} {id}")).await.contains("it answered 500"));
+    let rotated = json_of(&format!("webhook rotate-secret {name} {id} --overlap 1h")).await;
+    assert!(rotated["secret"] != secret && rotated["previous_secret_until"].is_string(), "{rotated}");
+    let moved = json_of(&format!("webhook redeliver {name} {id} --from 1")).await;
+    assert_eq!((&moved["cursor"], &moved["state"]), (&json!(0), &json!("active")), "{moved}");
+    let disabled = json_of(&format!("webhook update {name} {id} --enabled false --all-events")).await;
+    assert_eq!((&disabled["state"], &disabled["events"]), (&json!("disabled"), &json!([])), "{disabled}");
+    let failed = json_of(&format!("webhook deliveries {name} {id} --failed")).await;
+    assert_eq!(failed[0]["status"], 500, "{failed}");
+    let table = String::from_utf8(run(&format!("webhook list {name}")).await.stdout).expect("it is text");
+    assert!(table.contains(id) && table.contains("disabled"), "{table}");
+    assert_eq!(json_of(&format!("webhook delete {name} {id} --yes")).await["id"], id);
+    assert!(failure_of(&format!("webhook show {name} {id}")).await.contains("webhook list"));
 }
 
 #[tokio::test]

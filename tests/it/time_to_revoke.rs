@@ -84,6 +84,27 @@ async fn the_cursor_of_a_reader_acknowledges_what_is_before_it() {
 }
 
 #[tokio::test]
+async fn a_reader_of_all_realms_acknowledges_if_it_says_so() {
+    let world = World::alone();
+    let (acme, globex, root) = (world.new_realm().await, world.new_realm().await, world.admin().await);
+    for realm in [&acme, &globex] {
+        deactivate(realm, &realm.user("ada").await).await;
+    }
+    let (mut after, mut read) = (String::new(), 0);
+    while read < 2 {
+        let page = root.get(&format!("/admin/events?after={after}&wait=20&types=dsync.user.updated")).await.json();
+        read += page["events"].as_array().expect("a list").len();
+        after = page["next"].as_str().expect("a cursor").to_owned();
+    }
+    root.get(&format!("/admin/events?after={after}")).await;
+    assert_eq!(report(&acme).await["open"], 1, "whoever only looks has not said so");
+    root.get(&format!("/admin/events?after={after}&acknowledge=true")).await;
+    for realm in [&acme, &globex] {
+        assert_eq!(acknowledged(realm, 1).await["acknowledged_by"], json!([{ "name": "events_api", "count": 1 }]));
+    }
+}
+
+#[tokio::test]
 async fn a_webhook_acknowledges_by_taking_the_event() {
     let (realm, receiver, other) = (World::realm().await, Receiver::start().await, Receiver::start().await);
     let of_groups = json!({ "url": other.url, "events": ["dsync.group.*"] });

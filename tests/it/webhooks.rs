@@ -18,6 +18,7 @@ use crate::{
 /// A webhook of a realm, as its operator has it.
 struct Hook {
     admin: Caller,
+    id: String,
     secret: String,
     /// Where it began.
     start: i64,
@@ -29,14 +30,13 @@ impl Hook {
         assert_eq!((made.status.as_u16(), made.header("cache-control")), (201, "no-store"), "{made}");
         let admin = realm.admin.below(&format!("/webhooks/{}", made.id()));
         let start = made.json()["cursor"].as_i64().expect("a number");
-        Self { admin, secret: made.text_at("secret"), start }
+        Self { admin, id: made.id(), secret: made.text_at("secret"), start }
     }
 
     /// The same webhook, by the operator of another node.
     async fn on(&self, node: &World, realm: &Realm) -> Self {
-        let id = self.shown().await["id"].as_str().expect("an id").to_owned();
-        let admin = node.admin().await.below(&format!("/admin/realms/{}/webhooks/{id}", realm.name));
-        Self { admin, secret: self.secret.clone(), start: self.start }
+        let admin = node.admin().await.below(&format!("/admin/realms/{}/webhooks/{}", realm.name, self.id));
+        Self { admin, id: self.id.clone(), secret: self.secret.clone(), start: self.start }
     }
 
     async fn to(realm: &Realm, receiver: &Receiver) -> Self {
@@ -278,6 +278,26 @@ async fn redelivery_begins_where_it_is_told_or_sends_one_event_out_of_line() {
 }
 
 #[tokio::test]
+async fn who_is_further_behind_than_events_are_kept_is_told_so_and_goes_on_with_the_oldest() {
+    let (realm, receiver) = (World::realm().await, Receiver::start().await);
+    let hook = Hook::create(&realm, json!({ "url": receiver.url, "from": 1, "enabled": false })).await;
+    realm.group("engines", &[]).await;
+    realm.group("wheels", &[]).await;
+    while realm.admin.get("/events").await.json()["head"].as_i64() < Some(2) {}
+    let forget =
+        "WITH gone AS (DELETE FROM events e USING realms r WHERE r.id = e.realm_id AND r.name = $1 AND seq < 2)
+                  UPDATE feeds f SET oldest = 2 FROM realms r WHERE r.id = f.realm_id AND r.name = $1";
+    World::shared().superuser().await.execute(forget, &[&realm.name]).await.expect("the rows are there");
+    assert_eq!(hook.admin.put("", json!({ "enabled": true })).await.status, 200);
+    let parked = hook.is_in_state("parked").await;
+    assert!(parked["reason"].as_str().is_some_and(|reason| reason.contains("older than the realm keeps")), "{parked}");
+    assert!(receiver.received().is_empty());
+    hook.does("resume", json!({})).await;
+    hook.has_all().await;
+    assert_eq!(seqs(&receiver.received())[0], 2);
+}
+
+#[tokio::test]
 async fn an_endpoint_gets_the_kinds_of_events_that_it_wants() {
     let (realm, receiver) = (World::realm().await, Receiver::start().await);
     let hook = Hook::create(&realm, json!({ "url": receiver.url, "events": ["dsync.group.*"] })).await;
@@ -335,9 +355,8 @@ async fn inside_addresses_are_refused_when_they_are_set_and_when_they_are_sent_t
     // What a name leads to may change after it was looked at.
     let receiver = Receiver::start().await;
     let hook = Hook::to(&realm, &receiver).await;
-    let id = hook.shown().await["id"].as_str().expect("an id").to_owned();
     let moved = "UPDATE webhooks SET url = 'https://[::1]:8443/' WHERE id = $1::text::uuid";
-    World::shared().superuser().await.execute(moved, &[&id]).await.expect("the row is there");
+    World::shared().superuser().await.execute(moved, &[&hook.id]).await.expect("the row is there");
     let tested = hook.does("test", json!({})).await.json();
     assert!(tested["delivered"] == false && tested["status"].is_null(), "{tested}");
     assert!(tested["error"].as_str().is_some_and(|error| error.contains("not public")), "{tested}");
@@ -415,8 +434,7 @@ async fn a_secret_is_shown_once_and_goes_to_no_other_url() {
         assert!(reply.status == 400 && reply.text_at("error").starts_with("secret: "), "{reply}");
     }
     let (stranger, nobody) = (World::realm().await, "0190a1b2-c3d4-7e5f-8a6b-7c8d9e0f1a2b");
-    let id = hook.shown().await["id"].as_str().expect("an id").to_owned();
-    let mine = stranger.admin.get(&format!("/webhooks/{id}")).await;
+    let mine = stranger.admin.get(&format!("/webhooks/{}", hook.id)).await;
     let none = stranger.admin.get(&format!("/webhooks/{nobody}")).await;
     assert_eq!((mine.status.as_u16(), &mine.bytes), (404, &none.bytes), "another realm's is nobody's");
 }
@@ -439,7 +457,13 @@ async fn another_node_takes_over_from_one_that_died_and_nothing_is_lost() {
     realm.user("ada").await;
     hook.has_all().await;
 
-    let there = World::with(&node(&url, Some(KEY)));
+    let (second, there) = (Receiver::start().await, World::with(&node(&url, Some(KEY))));
+    let other = Hook::to(&realm, &second).await;
+    let shared_by = "SELECT count(DISTINCT leased_by) FROM webhook_cursors";
+    let sql = there.superuser().await;
+    while sql.query_one(shared_by, &[]).await.expect("a number").get::<_, i64>(0) < 2 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     let (idp, operator) = (realm.idp().on(&there), hook.on(&there, &realm).await);
     idp.post("/Users", json!({ "userName": "grace", "schemas": [crate::world::USER] })).await;
     operator.has_all().await;
@@ -450,10 +474,13 @@ async fn another_node_takes_over_from_one_that_died_and_nothing_is_lost() {
     }
     let users = || names(&receiver.received()).iter().filter(|name| *name == "dsync.user.created").count();
     let shown = operator.is("done", |shown| shown["behind"] == 0 && users() >= 7).await;
-    let mut all = seqs(&receiver.received());
-    all.dedup();
+    other.on(&there, &realm).await.has_all().await;
     let head = shown["head"].as_i64().expect("a number");
-    assert_eq!(all, (hook.start + 1..=head).collect::<Vec<_>>(), "in order, none left out");
+    for (receiver, hook) in [(&receiver, &hook), (&second, &other)] {
+        let mut all = seqs(&receiver.received());
+        all.dedup();
+        assert_eq!(all, (hook.start + 1..=head).collect::<Vec<_>>(), "in order, none left out");
+    }
 
     // A node without the key says what it needs.
     let keyless = World::with(&node(&url, None));

@@ -1,6 +1,7 @@
-//! Which endpoints this node sends to: it says that it is there, takes what nobody has, and keeps a task for each.
+//! Which endpoints this node sends to: it says that it is there, takes its share of what nobody has, leaves to others what
+//! is more than that, and keeps a task for each.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, mem, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::{
@@ -46,6 +47,8 @@ struct Tasks {
     shared: Arc<Shared>,
     records: mpsc::Sender<Progress>,
     running: HashMap<(RealmId, WebhookId), Task>,
+    /// Tasks whose lease has ended: an attempt may be in flight still.
+    ending: HashMap<(RealmId, WebhookId), JoinHandle<()>>,
 }
 
 /// Ends, at a good moment, when its lease is dropped.
@@ -60,7 +63,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
     let (records, written) = mpsc::channel(writer::BATCH);
     let writer = tokio::spawn(writer::run(store.clone(), sender, written));
     let sweeping = tokio::spawn(sweep(store.clone()));
-    let mut tasks = Tasks { shared, records, running: HashMap::new() };
+    let mut tasks = Tasks { shared, records, running: HashMap::new(), ending: HashMap::new() };
     loop {
         // Before the look: what changes while it lasts is heard.
         let mut heard = store.pulse().listen();
@@ -92,35 +95,58 @@ pub(super) async fn run(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
 async fn look(store: &Store, sender: Uuid, tasks: &mut Tasks) -> Result<()> {
     let asked = Instant::now();
     let seen = senders::beat(store, sender, LIFE).await?;
-    while senders::claim(store, sender, CLAIM).await? >= usize::try_from(CLAIM).unwrap_or(usize::MAX) {}
-    let leases = senders::leased(store, sender).await?;
     telemetry::webhooks_parked(seen.parked);
     tasks.shared.until.send_replace(asked + LIFE.saturating_sub(MARGIN));
+    let share = seen.endpoints.div_euclid(seen.others + 1) + i64::from(seen.endpoints % (seen.others + 1) > 0);
+    let share = usize::try_from(share).unwrap_or_default();
+    let mut leases = senders::leased(store, sender).await?;
+    while leases.len() < share {
+        let room = i64::try_from(share - leases.len()).unwrap_or(CLAIM).min(CLAIM);
+        if senders::claim(store, sender, room).await? == 0 {
+            break;
+        }
+        leases = senders::leased(store, sender).await?;
+    }
+    let left = leases.split_off(share.min(leases.len()));
     tasks.follow(leases);
+    let given_up = tasks.ended_of(&left);
+    if !given_up.is_empty() {
+        info!(webhooks = given_up.len(), "some webhooks are left to the other nodes");
+        senders::release(store, sender, &given_up).await?;
+    }
     Ok(())
 }
 
 impl Tasks {
-    /// There is a task for each of these endpoints, and for no other.
+    /// There is a task for each of these endpoints, and no other goes on.
     fn follow(&mut self, leases: Vec<Lease>) {
-        let mut before = std::mem::take(&mut self.running);
+        let mut before = mem::take(&mut self.running);
         for lease in leases {
             let key = (lease.realm, lease.webhook);
             let task = match before.remove(&key).filter(|task| !task.handle.is_finished()) {
                 Some(task) => {
-                    task.lease.send_if_modified(|known| std::mem::replace(known, lease) != lease);
+                    task.lease.send_if_modified(|known| mem::replace(known, lease) != lease);
                     task
                 }
                 None => self.begin(lease),
             };
             self.running.insert(key, task);
         }
-        if !before.is_empty() {
-            debug!(webhooks = before.len(), "this node sends to some webhooks no longer");
-        }
+        self.ending.extend(before.into_iter().map(|(key, task)| (key, task.handle)));
     }
 
-    fn begin(&self, lease: Lease) -> Task {
+    /// Those of the endpoints to which nobody sends here any more.
+    fn ended_of(&mut self, leases: &[Lease]) -> Vec<(RealmId, WebhookId)> {
+        self.ending.retain(|_, handle| !handle.is_finished());
+        let keys = leases.iter().map(|lease| (lease.realm, lease.webhook));
+        keys.filter(|key| !self.ending.contains_key(key)).collect()
+    }
+
+    fn begin(&mut self, lease: Lease) -> Task {
+        // Two must not send to one endpoint.
+        if let Some(former) = self.ending.remove(&(lease.realm, lease.webhook)) {
+            former.abort();
+        }
         let (sender, receiver) = watch::channel(lease);
         let endpoint =
             Endpoint { shared: self.shared.clone(), lease: receiver, records: self.records.clone(), place: None };
@@ -129,9 +155,9 @@ impl Tasks {
 
     /// Lets attempts in flight end, if that is soon.
     async fn finish(self) {
-        let (leases, mut handles): (Vec<_>, Vec<_>) =
-            self.running.into_values().map(|task| (task.lease, task.handle)).unzip();
-        drop(leases);
+        // With each lease dropped, its task begins nothing more.
+        let ending = self.running.into_values().map(|task| task.handle);
+        let mut handles: Vec<_> = ending.chain(self.ending.into_values()).collect();
         let all = async {
             for handle in &mut handles {
                 let _ = handle.await;

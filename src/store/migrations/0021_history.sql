@@ -4,6 +4,7 @@ CREATE TABLE revocations (
     realm_id        uuid        NOT NULL,
     -- Of the event which tells of it.
     seq             bigint      NOT NULL,
+    place           bigint      NOT NULL,
     user_id         uuid        NOT NULL,
     -- When the request came in which took the access.
     requested_at    timestamptz NOT NULL,
@@ -15,6 +16,7 @@ CREATE TABLE revocations (
     PRIMARY KEY (realm_id, seq)
 ) PARTITION BY HASH (realm_id);
 CREATE INDEX revocations_open ON revocations (realm_id, seq) WHERE acknowledged_at IS NULL;
+CREATE INDEX revocations_open_place ON revocations (place) WHERE acknowledged_at IS NULL;
 CREATE INDEX revocations_due ON revocations (realm_id, requested_at) WHERE acknowledged_at IS NULL AND NOT late;
 CALL tenant_table('revocations');
 
@@ -27,7 +29,7 @@ BEGIN
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', 'revocations_' || i);
         EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', 'revocations_' || i);
         EXECUTE format('CREATE POLICY overseen ON %I USING (current_setting(''realmgate.oversees'', true) = ''on'')', 'revocations_' || i);
-        EXECUTE format('GRANT INSERT ON %I TO realmgate_app', 'revocations_' || i);
+        EXECUTE format('GRANT SELECT, INSERT, UPDATE ON %I TO realmgate_app', 'revocations_' || i);
     END LOOP;
 END $$;
 
