@@ -107,7 +107,7 @@ impl Endpoint {
             let stretch = self.shared.after(&order.realm, place.cursor).await?;
             if stretch.oldest > place.cursor + 1 {
                 place.state = State::Parked { at: Timestamp::now(), reason: Reason::Behind };
-                self.record(order, place, None).await;
+                self.record(order, place, None, None).await;
                 return Ok(Stop::Parked);
             }
             for message in &stretch.messages {
@@ -123,7 +123,7 @@ impl Endpoint {
             }
             place.cursor = place.cursor.max(stretch.scanned);
             if place.cursor > told {
-                self.record(order, place, None).await;
+                self.record(order, place, None, None).await;
                 told = place.cursor;
             }
             if stretch.messages.is_empty() {
@@ -167,7 +167,8 @@ impl Endpoint {
                 telemetry::webhook_latency(Duration::try_from(took).unwrap_or_default());
             }
             tell(order, before, place.state, &attempt);
-            self.record(order, place, Some(attempt)).await;
+            let is_taken = place.state == State::Active && message.event.revokes();
+            self.record(order, place, Some(attempt), is_taken.then_some(message.event.seq)).await;
             match place.state {
                 State::Active => return None,
                 State::Failing { .. } => {}
@@ -183,8 +184,9 @@ impl Endpoint {
         let _ = until.wait_for(|until| *until > Instant::now()).await;
     }
 
-    /// Notes where the endpoint stands, to be written down.
-    async fn record(&mut self, order: &Order, place: &Place, attempt: Option<Attempt>) {
+    /// Notes where the endpoint stands, to be written down; `revoked` is an event that it has taken, if somebody has lost
+    /// access by it.
+    async fn record(&mut self, order: &Order, place: &Place, attempt: Option<Attempt>, revoked: Option<i64>) {
         self.place = Some(*place);
         let progress = Progress {
             realm: order.realm.id,
@@ -192,6 +194,7 @@ impl Endpoint {
             fence: place.fence,
             cursor: place.cursor,
             state: place.state,
+            revoked: revoked.into_iter().map(|seq| (seq, Timestamp::now())).collect(),
             attempts: attempt.into_iter().collect(),
         };
         // If nobody writes any more, the process ends: the next one sends it again.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::live;
+use super::{live, query::flag};
 use crate::{
     http::{
         Edge,
@@ -44,6 +44,7 @@ const QUERY_OF_ALL: &[(&str, &str)] = &[
     ("limit", "How many at most: 1 to 1000, 100 if it is not said"),
     ("types", "Names of events, separated by commas; `dsync.user.*` is all that begin so"),
     ("wait", "Seconds to wait for an event if there is none, at most 25"),
+    ("acknowledge", "`true` says that what is before `after` has been taken in"),
 ];
 
 /// Events of a realm.
@@ -97,6 +98,9 @@ async fn of_realm(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
         let head = edge.feed.head(realm.id);
         let stretch = edge.feed.after(&realm, after.unwrap_or(0), limit, &names).await?;
         check(after, stretch.head, stretch.oldest)?;
+        if let (Some(after), true) = (after, stretch.unacknowledged) {
+            edge.feed.acknowledge(realm.id, after, call.at);
+        }
         if stretch.events.is_empty() && Instant::now() < end {
             tokio::select! {
                 () = edge.feed.beyond(head, stretch.head, end) => {}
@@ -117,6 +121,9 @@ async fn of_all(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
         Some("latest") => edge.feed.places().await?,
         Some(after) => after.parse().map_err(|e: event::InvalidPlaces| Failure::Invalid(format!("`after`: {e}")))?,
     };
+    if flag(&call, "acknowledge")?.unwrap_or(false) {
+        edge.feed.acknowledge_places(places, call.at);
+    }
     let mut end = Instant::now() + wait;
     loop {
         let moved = edge.feed.moved();
