@@ -92,20 +92,25 @@ async fn of_realm(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
     }
     let (limit, names, wait) = (limit(&call)?, names(&call)?, wait(&edge, &call)?);
     let after = cursor(&call)?;
-    let mut end = Instant::now() + wait;
+    let (mut from, mut end) = (after.unwrap_or(0), Instant::now() + wait);
     loop {
         let realm = realms::get(&edge.store, call.param("realm")).await?;
         let head = edge.feed.head(realm.id);
-        let stretch = edge.feed.after(&realm, after.unwrap_or(0), limit, &names).await?;
+        let stretch = edge.feed.after(&realm, from, limit, &names).await?;
         check(after, stretch.head, stretch.oldest)?;
-        if let (Some(after), true) = (after, stretch.unacknowledged) {
+        // Who does not want to hear of revocations acknowledges none.
+        let hears = names.is_empty() || event::REVOKING.iter().all(|name| names.iter().any(|wanted| wanted == name));
+        if let (Some(after), true, true) = (after, stretch.unacknowledged, hears) {
             edge.feed.acknowledge(realm.id, after, call.at);
         }
         if stretch.events.is_empty() && Instant::now() < end {
-            tokio::select! {
-                () = edge.feed.beyond(head, stretch.head, end) => {}
-                () = edge.draining() => end = Instant::now(),
+            if stretch.scanned >= stretch.head {
+                tokio::select! {
+                    () = edge.feed.beyond(head, stretch.head, end) => {}
+                    () = edge.draining() => end = Instant::now(),
+                }
             }
+            from = stretch.scanned;
             continue;
         }
         let events = stretch.events.iter().map(|event| event.body(realm.name.as_str())).collect();
