@@ -40,6 +40,7 @@ const LOG_DROPPED: &str = "realmgate_request_log_dropped_total";
 const EVENTS: &str = "realmgate_events_total";
 const OUTBOX_ROWS: &str = "realmgate_outbox_rows";
 const OUTBOX_AGE: &str = "realmgate_outbox_age_seconds";
+const LIVE_FEEDS: &str = "realmgate_live_feeds";
 const SIGN_INS: &str = "realmgate_sign_ins_total";
 const LOGIN_LOCKS: &str = "realmgate_login_locks_total";
 const WEBHOOK_ATTEMPTS: &str = "realmgate_webhook_attempts_total";
@@ -73,6 +74,7 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
     (Kind::Counter, EVENTS, Unit::Count, "Changes which this node gave their place in a realm's sequence of events."),
     (Kind::Gauge, OUTBOX_ROWS, Unit::Count, "Changes which wait for their place, as of the last look, each second."),
     (Kind::Gauge, OUTBOX_AGE, Unit::Seconds, "How long the oldest of them has waited, 0 if none does."),
+    (Kind::Gauge, LIVE_FEEDS, Unit::Count, "Open streams of server-sent events."),
     (Kind::Counter, SIGN_INS, Unit::Count, "Sign-ins which applications asked about, by outcome."),
     (
         Kind::Counter,
@@ -435,6 +437,24 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         gauge!(CONNECTIONS, "listener" => self.0.as_str()).decrement(1);
+    }
+}
+
+/// An open live feed: it is counted for as long as this lives.
+#[must_use = "the feed counts for as long as this value lives"]
+#[derive(Debug)]
+pub struct LiveFeed(());
+
+impl LiveFeed {
+    pub fn opened() -> Self {
+        gauge!(LIVE_FEEDS).increment(1);
+        Self(())
+    }
+}
+
+impl Drop for LiveFeed {
+    fn drop(&mut self) {
+        gauge!(LIVE_FEEDS).decrement(1);
     }
 }
 

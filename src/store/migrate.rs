@@ -30,6 +30,7 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (18, "leaver_guard", include_str!("migrations/0018_leaver_guard.sql")),
     (19, "events", include_str!("migrations/0019_events.sql")),
     (20, "webhooks", include_str!("migrations/0020_webhooks.sql")),
+    (21, "security_events", include_str!("migrations/0021_security_events.sql")),
 ];
 
 /// Held by the node which migrates, for as long as its transaction lasts.

@@ -8,6 +8,7 @@ mod events;
 mod groups;
 mod guard;
 mod identity;
+mod live;
 mod moving;
 mod operators;
 mod query;
@@ -16,6 +17,7 @@ mod requests;
 mod roles;
 mod schemas;
 mod scim;
+mod streams;
 mod users;
 mod webhooks;
 
@@ -53,6 +55,7 @@ pub fn routes() -> Vec<Route> {
         roles::routes(),
         identity::routes(),
         events::routes(),
+        streams::routes(),
         clients::routes(),
         operators::routes(),
         webhooks::routes(),
