@@ -43,6 +43,8 @@ pub(super) struct Endpoint {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
     fence: i64,
+    /// Of the order under which it was tried last.
+    revision: i64,
     cursor: i64,
     state: State,
 }
@@ -85,16 +87,26 @@ impl Endpoint {
     async fn read(&mut self) -> Result<Option<(Order, Place)>> {
         let lease = *self.lease.borrow_and_update();
         let store = &self.shared.store;
+        // Nobody closes it.
+        let _turn = self.shared.reading.acquire().await;
         let Some(realm) = realms::find(store, lease.realm).await? else { return Ok(None) };
         let mut tx = store.enter(realm.id, realm.epoch).await?;
         let found = webhooks::find(&mut tx, lease.webhook).await?;
         tx.commit().await?;
         let Some(kept) = found else { return Ok(None) };
-        let place = self.place.filter(|place| place.fence == lease.fence).unwrap_or(Place {
+        let mut place = self.place.filter(|place| place.fence == lease.fence).unwrap_or(Place {
             fence: lease.fence,
+            revision: lease.revision,
             cursor: kept.standing.cursor,
             state: kept.standing.state,
         });
+        if let State::Failing { due, .. } = &mut place.state
+            && place.revision != lease.revision
+        {
+            // It was set otherwise, perhaps because it failed.
+            *due = Timestamp::now();
+        }
+        place.revision = lease.revision;
         self.place = Some(place);
         let target = self.shared.target(&realm, &kept).await?;
         Ok(Some((Order { realm, webhook: kept.webhook, target }, place)))
@@ -110,7 +122,7 @@ impl Endpoint {
                 self.record(order, place, None, None).await;
                 return Ok(Stop::Parked);
             }
-            for message in &stretch.messages {
+            for message in &stretch.events {
                 if order.webhook.events.admits(&message.event.name) && order.target.tells_of(&message.event) {
                     if let Some(stop) = self.deliver(order, place, message).await {
                         return Ok(stop);
@@ -126,7 +138,7 @@ impl Endpoint {
                 self.record(order, place, None, None).await;
                 told = place.cursor;
             }
-            if stretch.messages.is_empty() {
+            if stretch.events.is_empty() {
                 tokio::select! {
                     // The feed lives as long as the process.
                     _ = head.wait_for(|head| *head > place.cursor) => {}
