@@ -118,10 +118,13 @@ pub async fn run(config: Config, ready_file: Option<PathBuf>) -> Result<()> {
             (Some(log), Some(writer))
         }
     };
-    let waiting = config.limits.max_requests_in_flight.div_ceil(4);
-    let feed = Feed::start(&store, feed::Options { sweep_every: config.events.sweep_every, waiting });
+    let places = config.limits.max_requests_in_flight;
+    let options =
+        feed::Options { sweep_every: config.events.sweep_every, waiting: places.div_ceil(4), live: places.div_ceil(8) };
+    let feed = Feed::start(&store, options);
     let ring = key_ring(&config, database.embedded.is_some())?;
-    let (webhooks, sending) = Webhooks::start(&store, &feed, ring.clone(), outbound(&config, webhook::LIMITS)?);
+    let (webhooks, sending) =
+        Webhooks::start(&store, &feed, ring.clone(), outbound(&config, webhook::LIMITS)?, public_url.clone());
     let edge = Edge {
         store: store.clone(),
         access,
@@ -134,6 +137,7 @@ pub async fn run(config: Config, ready_file: Option<PathBuf>) -> Result<()> {
         ring,
         log,
         settings,
+        phase: phase.clone(),
     };
     let ops = Ops { store: store.clone(), bus, phase: phase.clone(), metrics: Arc::new(metrics.clone()) };
     tokio::spawn(upkeep(metrics));

@@ -43,6 +43,7 @@ const LOG_DROPPED: &str = "realmgate_request_log_dropped_total";
 const EVENTS: &str = "realmgate_events_total";
 const OUTBOX_ROWS: &str = "realmgate_outbox_rows";
 const OUTBOX_AGE: &str = "realmgate_outbox_age_seconds";
+const LIVE_FEEDS: &str = "realmgate_live_feeds";
 const TIME_TO_REVOKE: &str = "realmgate_time_to_revoke_seconds";
 const REVOCATIONS_LATE: &str = "realmgate_revocations_late_total";
 const SIGN_INS: &str = "realmgate_sign_ins_total";
@@ -78,6 +79,7 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
     (Kind::Counter, EVENTS, Unit::Count, "Changes which this node gave their place in a realm's sequence of events."),
     (Kind::Gauge, OUTBOX_ROWS, Unit::Count, "Changes which wait for their place, as of the last look, each second."),
     (Kind::Gauge, OUTBOX_AGE, Unit::Seconds, "How long the oldest of them has waited, 0 if none does."),
+    (Kind::Gauge, LIVE_FEEDS, Unit::Count, "Open streams of server-sent events."),
     (
         Kind::Histogram,
         TIME_TO_REVOKE,
@@ -466,6 +468,24 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         gauge!(CONNECTIONS, "listener" => self.0.as_str()).decrement(1);
+    }
+}
+
+/// An open live feed: it is counted for as long as this lives.
+#[must_use = "the feed counts for as long as this value lives"]
+#[derive(Debug)]
+pub struct LiveFeed(());
+
+impl LiveFeed {
+    pub fn opened() -> Self {
+        gauge!(LIVE_FEEDS).increment(1);
+        Self(())
+    }
+}
+
+impl Drop for LiveFeed {
+    fn drop(&mut self) {
+        gauge!(LIVE_FEEDS).decrement(1);
     }
 }
 

@@ -10,6 +10,7 @@ mod client;
 mod conformance;
 mod domain;
 mod event;
+mod event_stream;
 mod export;
 mod group;
 mod guard;
@@ -104,14 +105,16 @@ pub enum Manage {
     Audit(Plain<audit::Read>),
     /// What a realm's identity provider sent, and what became of it
     Log(log::Log),
-    /// What happened in a realm
-    Event(Noun<event::Verb>),
     /// Where events of a realm are sent
     Webhook(Noun<webhook::Verb>),
     /// Clients which get short-lived tokens for the SCIM of a realm
     Client(Noun<oauth_client::Verb>),
     /// Issuers whose access tokens open the SCIM of a realm
     Issuer(Noun<issuer::Verb>),
+    /// What happened in a realm, in order
+    Event(Noun<event::Verb>),
+    /// Streams from which receivers poll a realm's security event tokens
+    EventStream(Noun<event_stream::Verb>),
     /// Who signs the users of a realm in
     SignIn(Noun<sign_in::Verb>),
     /// Operators of this server, and what each may do
@@ -215,10 +218,11 @@ async fn answer(command: Manage) -> Result<(), Failure> {
         Manage::Schema(noun) => (schema::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::Audit(plain) => (audit::run(plain.arguments, &plain.server.sign_in().await?).await?, plain.output),
         Manage::Log(log) => return log.run().await,
-        Manage::Event(noun) => (event::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::Webhook(noun) => (webhook::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::Client(noun) => (oauth_client::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::Issuer(noun) => (issuer::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
+        Manage::Event(noun) => return event::run(noun).await,
+        Manage::EventStream(noun) => (event_stream::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::SignIn(noun) => (sign_in::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::Admin(noun) => (admin::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::Undo(plain) => (undo::run(plain.arguments, &plain.server.sign_in().await?).await?, plain.output),
@@ -355,6 +359,12 @@ mod tests {
             "issuer add acme --issuer https://sts.example --audience scim --claim tid=1",
             "issuer remove acme https://sts.example",
             "issuer list acme",
+            "event list acme --after 7 --types dsync.user.*,role.created --limit 10 -o json",
+            "event tail acme --types dsync.user.deleted",
+            "event-stream list acme",
+            "event-stream create acme app --audience https://app.example --event dsync.user.* --from 1",
+            "event-stream delete acme 0198 --yes",
+            "webhook create acme https://app.example/secevents --format set",
             "sign-in show acme",
             "sign-in set acme --issuer https://login.example --audience a --audience b --match upn=userName",
             "sign-in clear acme",

@@ -77,6 +77,9 @@ pub struct Create {
     endpoint: String,
     #[command(flatten)]
     settings: Settings,
+    /// What is sent: events as JSON, or security event tokens (RFC 8935)
+    #[arg(long, value_parser = ["webhook", "set"], default_value = "webhook")]
+    format: String,
     /// Begin with this event of the past; without it, with what happens from now on
     #[arg(long, value_name = "SEQ")]
     from: Option<i64>,
@@ -142,9 +145,9 @@ pub async fn run(verb: Verb, client: &Client) -> Result<Report, Failure> {
     match verb {
         Verb::List { realm } => list(client, &realm).await,
         Verb::Create(create) => {
-            let Create { realm, endpoint, settings, from } = create;
+            let Create { realm, endpoint, settings, format, from } = create;
             let mut wish = settings.wish()?;
-            wish.insert("url".into(), endpoint.into());
+            wish.extend([("url".to_owned(), endpoint.into()), ("format".to_owned(), format.into())]);
             wish.extend(from.map(|from| ("from".to_owned(), from.into())));
             let made = client.post(&webhooks(&realm), &wish.into()).await;
             Ok(shown(made.map_err(|e| realm::missing(e, &realm))?))

@@ -18,7 +18,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{Semaphore, broadcast, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch},
     time::{Instant, sleep, timeout_at},
 };
 
@@ -45,6 +45,9 @@ pub struct Options {
     pub sweep_every: Duration,
     /// How many may wait for events at once.
     pub waiting: usize,
+    /// How many live feeds may be open at once: fewer than there are places for answers which take long, so that they
+    /// stand in nobody's way.
+    pub live: usize,
 }
 
 /// How far each realm has come, for whoever waits for that. Cheap to clone.
@@ -54,13 +57,15 @@ pub struct Feed {
     heads: Arc<Mutex<HashMap<RealmId, watch::Sender<i64>>>>,
     moved: broadcast::Sender<RealmId>,
     waiting: Arc<Semaphore>,
+    live: Arc<Semaphore>,
 }
 
 impl Feed {
     /// Starts the sequencer, whoever deletes what is too old, and whoever looks for what is late.
     pub fn start(store: &Store, options: Options) -> Self {
-        let waiting = Arc::new(Semaphore::new(options.waiting));
-        let feed = Self { store: store.clone(), heads: Arc::default(), moved: broadcast::channel(1024).0, waiting };
+        let [waiting, live] = [options.waiting, options.live].map(|places| Arc::new(Semaphore::new(places)));
+        let feed =
+            Self { store: store.clone(), heads: Arc::default(), moved: broadcast::channel(1024).0, waiting, live };
         tokio::spawn(sequencer::run(feed.clone()));
         tokio::spawn(feed.clone().follow());
         tokio::spawn(retention::sweep(store.clone(), options.sweep_every));
@@ -94,6 +99,11 @@ impl Feed {
     /// The places behind the last events of all realms.
     pub async fn places(&self) -> Result<Places> {
         events::places(&self.store).await
+    }
+
+    /// A place for a live feed, for as long as it is open; `None` if there are too many.
+    pub fn live_place(&self) -> Option<OwnedSemaphorePermit> {
+        self.live.clone().try_acquire_owned().ok()
     }
 
     /// Returns when the realm has come beyond `seq`, or at `end`, or soon if too many wait already.

@@ -17,6 +17,7 @@ pub mod server;
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::sync::watch;
 use tower::{Layer, ServiceBuilder, util::BoxCloneSyncService};
 
 use crate::{
@@ -33,6 +34,7 @@ use layer::{
     bounds::{self, Shares},
     negotiate, quota, realm, record, rescue, trace,
 };
+use ops::Phase;
 use route::{Dispatch, Table};
 use scim::walk::Walks;
 
@@ -52,6 +54,7 @@ pub struct Edge {
     /// `None` if nothing is written down.
     pub log: Option<RequestLog>,
     pub settings: Arc<Settings>,
+    pub phase: watch::Receiver<Phase>,
 }
 
 impl Edge {
@@ -59,6 +62,16 @@ impl Edge {
     pub fn forget(&self) {
         self.access.forget();
         self.operators.forget();
+    }
+
+    /// Is the process about to end? Then answers which could wait do not.
+    pub fn is_draining(&self) -> bool {
+        *self.phase.borrow() == Phase::Draining
+    }
+
+    /// Returns when the process is about to end.
+    pub async fn draining(&self) {
+        let _ = self.phase.clone().wait_for(|phase| *phase == Phase::Draining).await;
     }
 }
 

@@ -248,7 +248,7 @@ impl Speaks {
         let mut segments = path.split('/').filter(|segment| !segment.is_empty());
         match (segments.next(), segments.nth(1)) {
             (Some("realms"), Some("protocol" | "sign-ins")) => Speaks::OAuth,
-            (Some("realms"), None | Some(".well-known")) => Speaks::Admin,
+            (Some("realms"), None | Some(".well-known" | "security-events")) => Speaks::Admin,
             (Some("realms" | "scim"), _) => Speaks::Scim,
             _ => Speaks::Admin,
         }

@@ -24,9 +24,11 @@ pub mod request_log;
 pub mod revocation;
 pub mod role;
 pub mod search;
+pub mod set;
 pub mod sign_in;
 pub mod slow_hash;
 pub mod span;
+pub mod stream;
 pub mod token;
 pub mod undo;
 pub mod user;
@@ -73,6 +75,8 @@ id! {
     ClientId,
     /// An endpoint to which events are sent.
     WebhookId,
+    /// A stream of security event tokens.
+    StreamId,
 }
 
 /// Who causes a change: the actor of every event and of every line in a log.

@@ -15,6 +15,7 @@ use super::{
 
 const PREFIX: &str = "rgs_";
 const CLIENT_PREFIX: &str = "rgc_";
+const STREAM_PREFIX: &str = "rge_";
 const SECRET_CHARS: usize = 43;
 const CHECKSUM_CHARS: usize = 6;
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -142,6 +143,14 @@ impl PlainToken {
     /// As [`PlainToken::generate`].
     pub fn for_client() -> Self {
         Self::random(CLIENT_PREFIX)
+    }
+
+    /// Makes the token which polls a stream of security event tokens, in the same form, with the prefix `rge_`.
+    ///
+    /// # Panics
+    /// As [`PlainToken::generate`].
+    pub fn for_stream() -> Self {
+        Self::random(STREAM_PREFIX)
     }
 
     fn random(prefix: &str) -> Self {
@@ -280,6 +289,11 @@ pub fn is_well_formed(presented: &str) -> bool {
 /// The same of a client's secret.
 pub fn is_client_secret(presented: &str) -> bool {
     is_sound(CLIENT_PREFIX, presented)
+}
+
+/// The same of a token which polls a stream.
+pub fn is_stream_token(presented: &str) -> bool {
+    is_sound(STREAM_PREFIX, presented)
 }
 
 fn is_sound(prefix: &str, presented: &str) -> bool {

@@ -34,6 +34,8 @@ pub enum Format {
     /// The event as JSON, signed as Standard Webhooks has it; any 2xx is good.
     #[default]
     Webhook,
+    /// A security event token, signed with the realm's key; 202 is good (RFC 8935).
+    Set,
 }
 
 /// Where sending stands.

@@ -8,8 +8,8 @@ mod guard;
 use std::{error::Error as _, io, time::Duration};
 
 use bytes::Bytes;
-use http::{Request, Response, Uri, response};
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use http::{Request, Response, Uri};
+use http_body_util::{BodyExt as _, Collected, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
@@ -105,14 +105,15 @@ impl Outbound {
         Ok(response.map_err(unsent)?.map(|body| Stream { body, time }))
     }
 
-    /// Sends a request and answers the head of what comes back, whatever its status. The body is shown to nobody: it is
-    /// read, as far as the limit goes, so that the connection can be used again.
-    pub async fn knock(&self, request: Request<Full<Bytes>>) -> Result<response::Parts, Error> {
+    /// Sends a request and answers the head of what comes back, whatever its status. The body is read as far as the limit
+    /// goes, so that the connection can be used again; it is empty if that was not far enough.
+    pub async fn knock(&self, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, Error> {
         let Limits { time, body: limit } = self.limits;
         let response = timeout(time, self.client.request(request)).await.map_err(|_| Error::TimedOut(time))?;
         let (head, body) = response.map_err(unsent)?.into_parts();
-        let _unseen = timeout(REST, Limited::new(body, limit).collect()).await;
-        Ok(head)
+        let read = timeout(REST, Limited::new(body, limit).collect()).await;
+        let body = read.ok().and_then(Result::ok).map(Collected::to_bytes).unwrap_or_default();
+        Ok(Response::from_parts(head, body))
     }
 
     /// May `uri` be connected to, as far as can be told now? A name without an address may get one yet.

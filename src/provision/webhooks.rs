@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::{
-    Error, Result, named_id,
+    Error, Result, keys, named_id,
     realms::{Changed, change},
 };
 use crate::{
@@ -72,6 +72,9 @@ pub async fn create(
         if webhooks::count(&mut tx).await? >= MAX_WEBHOOKS {
             return Err(Error::Conflict(format!("a realm has at most {MAX_WEBHOOKS} webhooks")));
         }
+        if webhook.format == Format::Set {
+            keys::ensure(&mut tx, ring, &realm, cause.at).await?;
+        }
         let sealed = sealed(ring, &realm, &Secrets { current: secret.clone(), previous: None })?;
         webhooks::insert(&mut tx, webhook, &sealed, from.map(|from| from - 1)).await?;
         let kept = found(&mut tx, webhook.id).await?;
@@ -119,6 +122,9 @@ pub async fn update(
         };
         let (mut webhook, secret) = wished(&before, wish)?;
         webhook.updated_at = cause.at;
+        if webhook.format == Format::Set {
+            keys::ensure(&mut tx, ring, &realm, cause.at).await?;
+        }
         let secret = match secret {
             None if webhook.url != before.url => Some(generate()?),
             chosen => chosen,

@@ -84,6 +84,9 @@ static WAITING: LazyLock<String> = LazyLock::new(|| {
     std::array::from_fn::<_, PARTITIONS, _>(of).join(" UNION ALL ")
 });
 
+/// How far one statement looks for the kinds which are wanted: some tens of milliseconds.
+const WINDOW: i64 = 50_000;
+
 /// What was looked at is what lies between the cursor and `scanned`, however little of it is wanted: a reader of few
 /// kinds moves on all the same.
 const AFTER: &str = "
@@ -97,7 +100,8 @@ const AFTER: &str = "
       LEFT JOIN LATERAL (
           SELECT * FROM events
            WHERE realm_id = $1 AND seq > $2 AND seq <= f.head
-             AND (cardinality($4::text[]) = 0 OR event = ANY ($4))
+             AND (cardinality($4::text[]) = 0
+                  OR event = ANY ($4) AND seq <= greatest($2, f.oldest - 1) + $5)
            ORDER BY seq LIMIT $3) e ON true
      ORDER BY e.seq";
 
@@ -215,7 +219,7 @@ pub async fn heads(store: &Store, realms: &[RealmId]) -> Result<Vec<(RealmId, i6
 
 /// Events of the realm behind `after`, oldest first, of the named kinds or, if none is named, of all.
 pub async fn after(mut tx: RealmTx, after: i64, limit: i64, names: &[String]) -> Result<Stretch> {
-    let found = tx.finish_within(Statement::Kept(AFTER, &[&after, &limit, &names]), ROOM).await?;
+    let found = tx.finish_within(Statement::Kept(AFTER, &[&after, &limit, &names, &WINDOW]), ROOM).await?;
     let first = found.rows.first().ok_or_else(|| Error::Unavailable("no answer of the events".into()))?;
     let (head, oldest): (i64, i64) = (first.try_get("head")?, first.try_get("oldest")?);
     let is_there = |row: &&Row| row.try_get::<_, Option<i64>>("seq").is_ok_and(|seq| seq.is_some());
@@ -223,7 +227,8 @@ pub async fn after(mut tx: RealmTx, after: i64, limit: i64, names: &[String]) ->
     let is_full = found.cut || i64::try_from(events.len()).is_ok_and(|read| read >= limit);
     let scanned = match events.last() {
         Some(last) if is_full => last.seq,
-        _ => head.max(after),
+        _ if names.is_empty() => head.max(after),
+        _ => head.min(after.max(oldest - 1) + WINDOW).max(after),
     };
     let unacknowledged = first.try_get("unacknowledged")?;
     Ok(Stretch { events, scanned, head, oldest, unacknowledged })

@@ -183,6 +183,7 @@ pub(super) fn columns_of(attempt: &Attempt) -> (i32, Option<i16>, i32) {
 const fn word_of(format: Format) -> &'static str {
     match format {
         Format::Webhook => "webhook",
+        Format::Set => "set",
     }
 }
 
@@ -190,6 +191,7 @@ fn kept_from(row: &Row) -> Result<Kept> {
     let format: &str = row.try_get("format")?;
     let format = match format {
         "webhook" => Format::Webhook,
+        "set" => Format::Set,
         other => return Err(Error::Unavailable(format!("`{other}` in the database is no format of a webhook"))),
     };
     Ok(Kept {

@@ -37,6 +37,8 @@ pub enum Answer {
     Status(u16),
     /// With one header.
     With(u16, &'static str, String),
+    /// With this body.
+    Body(u16, String),
     /// Never.
     Silence,
 }
@@ -105,10 +107,12 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Respo
     let received = Received { headers: head.headers, body: body.to_bytes() };
     let answer = shared.script.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
     shared.received.send_modify(|all| all.push(received));
-    let response = match answer.unwrap_or(Answer::Status(200)) {
-        Answer::Status(status) => Response::builder().status(status),
-        Answer::With(status, name, value) => Response::builder().status(status).header(name, value),
+    let unseen = || "an answer which nobody is shown".to_owned();
+    let (response, body) = match answer.unwrap_or(Answer::Status(200)) {
+        Answer::Status(status) => (Response::builder().status(status), unseen()),
+        Answer::With(status, name, value) => (Response::builder().status(status).header(name, value), unseen()),
+        Answer::Body(status, body) => (Response::builder().status(status), body),
         Answer::Silence => return std::future::pending().await,
     };
-    Ok(response.body(Full::from("an answer which nobody is shown")).expect("the test wrote it"))
+    Ok(response.body(body.into()).expect("the test wrote it"))
 }

@@ -9,8 +9,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, StatusCode, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
@@ -379,6 +380,11 @@ impl Caller {
         Caller { bearer: Some(token.to_owned()), ..self.clone() }
     }
 
+    /// The credential of this caller.
+    pub fn bearer_token(&self) -> &str {
+        self.bearer.as_deref().unwrap_or_default()
+    }
+
     pub fn anonymous(&self) -> Caller {
         Caller { bearer: None, ..self.clone() }
     }
@@ -436,8 +442,25 @@ impl Caller {
         self.send(method.clone(), path, bytes).await.unwrap_or_else(|e| panic!("{method} {path}: {e:?}"))
     }
 
+    /// The head of an answer, and its body on the way.
+    pub async fn open(&self, path: &str) -> Response<Incoming> {
+        let answer = self.client.request(self.request(Method::GET, path, Bytes::new()));
+        tokio::time::timeout(Duration::from_secs(60), answer).await.expect("no request hangs").expect("an answer")
+    }
+
     /// The request, or why it had no answer: for tests which take something down meanwhile.
     pub async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Reply, NoReply> {
+        let request = self.request(method, path, body);
+        let begun = Instant::now();
+        let exchange = async {
+            let (head, body) = self.client.request(request).await.map_err(|e| NoReply(format!("{e:?}")))?.into_parts();
+            let bytes = body.collect().await.map_err(|e| NoReply(format!("{e:?}")))?.to_bytes();
+            Ok(Reply { status: head.status, headers: head.headers, bytes, took: begun.elapsed() })
+        };
+        tokio::time::timeout(Duration::from_secs(60), exchange).await.expect("no request hangs for a minute")
+    }
+
+    fn request(&self, method: Method, path: &str, body: Bytes) -> Request<Full<Bytes>> {
         let uri = format!("http://{}{}{path}", self.address.get(), self.base);
         let mut request = Request::builder().method(method).uri(&uri);
         let has = |name: &str| self.headers.iter().any(|(given, _)| given.eq_ignore_ascii_case(name));
@@ -450,14 +473,7 @@ impl Caller {
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
-        let request = request.body(Full::new(body)).unwrap_or_else(|e| panic!("{uri}: {e}"));
-        let begun = Instant::now();
-        let exchange = async {
-            let (head, body) = self.client.request(request).await.map_err(|e| NoReply(format!("{e:?}")))?.into_parts();
-            let bytes = body.collect().await.map_err(|e| NoReply(format!("{e:?}")))?.to_bytes();
-            Ok(Reply { status: head.status, headers: head.headers, bytes, took: begun.elapsed() })
-        };
-        tokio::time::timeout(Duration::from_secs(60), exchange).await.expect("no request hangs for a minute")
+        request.body(Full::new(body)).unwrap_or_else(|e| panic!("{uri}: {e}"))
     }
 }
 

@@ -96,7 +96,7 @@ impl Endpoint {
             state: kept.standing.state,
         });
         self.place = Some(place);
-        let target = Target::of(&self.shared.ring, realm.id, &kept);
+        let target = self.shared.target(&realm, &kept).await?;
         Ok(Some((Order { realm, webhook: kept.webhook, target }, place)))
     }
 
@@ -111,7 +111,7 @@ impl Endpoint {
                 return Ok(Stop::Parked);
             }
             for message in &stretch.messages {
-                if order.webhook.events.admits(&message.event.name) {
+                if order.webhook.events.admits(&message.event.name) && order.target.tells_of(&message.event) {
                     if let Some(stop) = self.deliver(order, place, message).await {
                         return Ok(stop);
                     }

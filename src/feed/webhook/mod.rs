@@ -30,14 +30,14 @@ use crate::{
         Cause, RealmId,
         event::Event,
         realm::Realm,
-        webhook::{Attempt, WebhookUrl},
+        webhook::{Attempt, Format, WebhookUrl},
     },
     outbound::{Forbidden, Limits, Outbound},
     secret::KeyRing,
     store::{
         Store,
         error::{Error, Result},
-        events, webhooks,
+        events, realm_keys, webhooks,
     },
 };
 use attempt::{Message, Target};
@@ -78,6 +78,7 @@ struct Shared {
     feed: Feed,
     ring: KeyRing,
     outbound: Outbound,
+    public_url: String,
     healthy: Semaphore,
     failing: Semaphore,
     /// By where they begin: endpoints of one realm are about as far, so one reads for all.
@@ -96,7 +97,9 @@ struct Messages {
 
 impl Webhooks {
     /// Starts to send, as far as other nodes leave something to do.
-    pub fn start(store: &Store, feed: &Feed, ring: KeyRing, outbound: Outbound) -> (Self, Sending) {
+    ///
+    /// `public_url` is that of the platform, below which realms have theirs.
+    pub fn start(store: &Store, feed: &Feed, ring: KeyRing, outbound: Outbound, public_url: String) -> (Self, Sending) {
         let size = |_: &(RealmId, i64), stretch: &Arc<Messages>| {
             let bytes: usize = stretch.messages.iter().map(|message| message.body.len() * 2 + 512).sum();
             u32::try_from(bytes).unwrap_or(u32::MAX)
@@ -106,6 +109,7 @@ impl Webhooks {
             feed: feed.clone(),
             ring,
             outbound,
+            public_url,
             healthy: Semaphore::new(HEALTHY),
             failing: Semaphore::new(FAILING),
             stretches: Cache::builder().weigher(size).max_capacity(KEPT).time_to_live(KEPT_FOR).build(),
@@ -162,7 +166,7 @@ impl Webhooks {
         seq: Option<i64>,
         time: Duration,
     ) -> Result<Attempt> {
-        let target = Target::of(&self.shared.ring, realm.id, kept);
+        let target = self.shared.target(realm, kept).await?;
         let message = Message::of(event, realm.name.as_str());
         let (attempt, _) = attempt::attempt(&self.shared.outbound, &target, &message, 1, time).await;
         let attempt = Attempt { seq, ..attempt };
@@ -183,6 +187,21 @@ impl Sending {
 }
 
 impl Shared {
+    /// Where and how a webhook's events are sent.
+    async fn target(&self, realm: &Realm, kept: &Kept) -> Result<Target> {
+        let key = match kept.webhook.format {
+            Format::Webhook => None,
+            Format::Set => {
+                let mut tx = self.store.enter(realm.id, realm.epoch).await?;
+                let key = realm_keys::current(&mut tx).await?;
+                tx.commit().await?;
+                key
+            }
+        };
+        let issuer = format!("{}/realms/{}", self.public_url, realm.name);
+        Ok(Target::of(&self.ring, issuer, realm.id, kept, key))
+    }
+
     /// What follows on `cursor` in the realm's sequence, up to [`STRETCH`] events.
     async fn after(&self, realm: &Realm, cursor: i64) -> Result<Arc<Messages>> {
         let key = (realm.id, cursor);

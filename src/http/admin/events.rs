@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::query::flag;
+use super::{live, query::flag};
 use crate::{
     http::{
         Edge,
@@ -72,7 +72,10 @@ struct EventsOfAll {
 pub fn routes() -> Vec<Route> {
     vec![
         route(Method::GET, "/admin/realms/{realm}/events", admin(ViewEvents, of_realm))
-            .says("What happened in the realm, in order and without gaps; 410 if what is asked for is no longer kept")
+            .says(
+                "What happened in the realm, in order and without gaps; 410 if what is asked for is no longer kept. \
+                 With `Accept: text/event-stream`, a live feed of server-sent events behind `Last-Event-ID`",
+            )
             .query(QUERY)
             .answers::<EventsOfRealm>(200),
         route(Method::GET, "/admin/events", admin(Everything, of_all))
@@ -83,25 +86,31 @@ pub fn routes() -> Vec<Route> {
 }
 
 async fn of_realm(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
+    if live::is_wanted(&call) {
+        let names = names(&call)?;
+        return live::open(edge, call, names).await;
+    }
     let (limit, names, wait) = (limit(&call)?, names(&call)?, wait(&edge, &call)?);
     let after = cursor(&call)?;
-    let end = Instant::now() + wait;
+    let (mut from, mut end) = (after.unwrap_or(0), Instant::now() + wait);
     loop {
         let realm = realms::get(&edge.store, call.param("realm")).await?;
         let head = edge.feed.head(realm.id);
-        let stretch = edge.feed.after(&realm, after.unwrap_or(0), limit, &names).await?;
-        match after {
-            Some(after) if after > stretch.head => {
-                return Err(Failure::Invalid(format!("`after`: the realm's last event is {}", stretch.head)));
-            }
-            Some(after) if after + 1 < stretch.oldest => return Err(Failure::Forgotten { oldest: stretch.oldest }),
-            _ => {}
-        }
-        if let (Some(after), true) = (after, stretch.unacknowledged) {
+        let stretch = edge.feed.after(&realm, from, limit, &names).await?;
+        check(after, stretch.head, stretch.oldest)?;
+        // Who does not want to hear of revocations acknowledges none.
+        let hears = names.is_empty() || event::REVOKING.iter().all(|name| names.iter().any(|wanted| wanted == name));
+        if let (Some(after), true, true) = (after, stretch.unacknowledged, hears) {
             edge.feed.acknowledge(realm.id, after, call.at);
         }
         if stretch.events.is_empty() && Instant::now() < end {
-            edge.feed.beyond(head, stretch.head, end).await;
+            if stretch.scanned >= stretch.head {
+                tokio::select! {
+                    () = edge.feed.beyond(head, stretch.head, end) => {}
+                    () = edge.draining() => end = Instant::now(),
+                }
+            }
+            from = stretch.scanned;
             continue;
         }
         let events = stretch.events.iter().map(|event| event.body(realm.name.as_str())).collect();
@@ -120,7 +129,7 @@ async fn of_all(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
     if flag(&call, "acknowledge")?.unwrap_or(false) {
         edge.feed.acknowledge_places(places, call.at);
     }
-    let end = Instant::now() + wait;
+    let mut end = Instant::now() + wait;
     loop {
         let moved = edge.feed.moved();
         let (found, next) = edge.feed.after_places(places, limit).await?;
@@ -131,11 +140,23 @@ async fn of_all(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
         places = next;
         if events.is_empty() && Instant::now() < end {
             if is_end {
-                edge.feed.any(moved, end).await;
+                tokio::select! {
+                    () = edge.feed.any(moved, end) => {}
+                    () = edge.draining() => end = Instant::now(),
+                }
             }
             continue;
         }
         return Ok(json(StatusCode::OK, &EventsOfAll { events, next: places.to_string() }));
+    }
+}
+
+/// Can what stands behind `after` be told without a gap?
+pub(super) fn check(after: Option<i64>, head: i64, oldest: i64) -> Result<()> {
+    match after {
+        Some(after) if after > head => Err(Failure::Invalid(format!("`after`: the realm's last event is {head}"))),
+        Some(after) if after + 1 < oldest => Err(Failure::Forgotten { oldest }),
+        _ => Ok(()),
     }
 }
 

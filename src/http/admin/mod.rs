@@ -9,6 +9,7 @@ mod groups;
 mod guard;
 mod history;
 mod identity;
+mod live;
 mod moving;
 mod operators;
 mod query;
@@ -17,6 +18,7 @@ mod requests;
 mod roles;
 mod schemas;
 mod scim;
+mod streams;
 mod time_to_revoke;
 mod undo;
 mod users;
@@ -56,6 +58,7 @@ pub fn routes() -> Vec<Route> {
         roles::routes(),
         identity::routes(),
         events::routes(),
+        streams::routes(),
         time_to_revoke::routes(),
         undo::routes(),
         clients::routes(),

@@ -1,5 +1,6 @@
 //! What others need to know to get tokens and to verify them. Every name that a realm can have is answered alike, so
-//! that nobody can list realms; all realms' tokens are signed with the same keys, those of the nodes.
+//! that nobody can list realms; all realms' tokens are signed with the same keys, those of the nodes. But a realm which
+//! tells of its events in security event tokens has a key of its own for those, and publishes it.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{HeaderValue, StatusCode, header};
@@ -15,6 +16,7 @@ use crate::{
         route::Anyone,
     },
     model::realm::{MASTER, RealmName},
+    provision::keys,
 };
 
 /// For how long a copy is good, in seconds: a node which starts has a new key.
@@ -109,8 +111,10 @@ pub async fn configuration(_: Edge, call: Permitted<Anyone>) -> Result<Reply> {
 }
 
 pub async fn certs(edge: Edge, call: Permitted<Anyone>) -> Result<Reply> {
-    named(&call)?;
-    let keys = edge.operators.keys().await?.iter().filter_map(Key::of).collect();
+    let (name, _) = named(&call)?;
+    let own = keys::published(&edge.store, name, call.at).await?;
+    let own = own.into_iter().map(|key| PublicKey { kid: key.kid, public_key: key.public_key });
+    let keys = own.chain(edge.operators.keys().await?).filter_map(|key| Key::of(&key)).collect();
     Ok(shared(json(StatusCode::OK, &Keys { keys })))
 }
 

@@ -1,11 +1,12 @@
 //! What is open to strangers of a realm, in Keycloak's shape: who gets a token (RFC 6749), how others verify it, and the
-//! sign-in check.
+//! sign-in check, and security event tokens.
 //!
 //! To add a realm's own way to a token, give it a file and an arm in [`token`]; `master` is the operators'.
 
 mod discovery;
 mod form;
 mod master;
+mod poll;
 mod sign_in;
 mod tenant;
 
@@ -35,6 +36,7 @@ pub fn routes() -> Vec<Route> {
         route(Method::GET, "/realms/{realm}/protocol/openid-connect/userinfo", open(master::userinfo)),
         route(Method::POST, "/realms/{realm}/protocol/openid-connect/userinfo", open(master::userinfo)),
         route(Method::POST, "/realms/{realm}/sign-ins", open(sign_in::check)),
+        route(Method::POST, "/realms/{realm}/security-events/{stream}/poll", open(poll::poll)),
     ]
 }
 
