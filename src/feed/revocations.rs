@@ -38,7 +38,9 @@ pub(super) async fn taken(store: &Store, progress: &[Progress]) -> Result<()> {
 }
 
 fn note(took: &[Duration]) {
-    took.iter().for_each(|took| telemetry::revoked(*took));
+    for took in took {
+        telemetry::revoked(*took);
+    }
 }
 
 impl Feed {
@@ -99,14 +101,12 @@ async fn look_around(store: &Store) -> Result<()> {
             continue;
         }
         match revocations::tell_late(store.enter(realm, epoch).await?, due, now).await {
-            // Another node was quicker.
-            Ok(0) => {}
+            // Another node was quicker; or the realm has changed meanwhile or is gone, and its turn comes again.
+            Ok(0) | Err(Error::Stale | Error::Deadlock) => {}
             Ok(late) => {
                 telemetry::revocations_late(late);
                 warn!(realm.id = %realm, late, "no application has acknowledged in time who lost access");
             }
-            // It has changed meanwhile, or is gone: its turn comes again.
-            Err(Error::Stale | Error::Deadlock) => {}
             Err(error) => return Err(error),
         }
     }

@@ -320,7 +320,9 @@ mod tests {
 
     fn verdict(events: &[Event], present: &Value) -> Verdict {
         let mut plan = Plan::default();
-        events.iter().for_each(|event| plan.take(event));
+        for event in events {
+            plan.take(event);
+        }
         let version = events.last().map_or(0, |event| event.version);
         let present = Some(resource(present)).filter(|_| !present.is_null());
         plan.users.get(&ADA).map_or(Verdict::Nothing, |life| life.verdict(present.as_ref().map(|it| (it, version))))

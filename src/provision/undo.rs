@@ -121,7 +121,9 @@ async fn read(store: &Store, scope: &Scope, which: &Which) -> Result<Plan> {
     let mut plan = Plan::default();
     while after < last {
         let (events, scanned) = store::history::some(store.begin(scope).await?, which, after, last).await?;
-        events.iter().for_each(|event| plan.take(event));
+        for event in &events {
+            plan.take(event);
+        }
         if plan.resources() > MOST || plan.ties() > MOST_TIES {
             return Err(Error::Invalid(format!(
                 "this is about more than {MOST} users and groups, or {MOST_TIES} memberships: undo it in parts, by \
@@ -363,7 +365,9 @@ impl<'a> Work<'a> {
             {
                 delta.add(member);
             }
-            removed.iter().for_each(|member| delta.remove(member.to_string()));
+            for member in &removed {
+                delta.remove(member.to_string());
+            }
             let rules = Rules { may_wait: false, realm_is_held: true };
             match members::change(&mut self.tx, GroupId(group), &delta, rules, &origin, false).await? {
                 members::Outcome::Done(_) => {}

@@ -64,19 +64,19 @@ pub async fn forget(tx: &mut RealmTx, kind: &str, ids: &[Uuid], at: Timestamp) -
 /// Which of these are members: by group and member.
 pub async fn members_among(tx: &mut RealmTx, ties: &[(Uuid, Uuid)]) -> Result<HashSet<(Uuid, Uuid)>> {
     let (groups, members): (Vec<Uuid>, Vec<Uuid>) = ties.iter().copied().unzip();
-    pairs(tx.query(MEMBERS_AMONG, &[&groups, &members]).await?)
+    pairs(&tx.query(MEMBERS_AMONG, &[&groups, &members]).await?)
 }
 
 /// Which of these memberships changed behind the events given.
 pub async fn moved_again(tx: &mut RealmTx, ties: &[(Uuid, Uuid)], seqs: &[i64]) -> Result<HashSet<(Uuid, Uuid)>> {
     let (groups, members): (Vec<Uuid>, Vec<Uuid>) = ties.iter().copied().unzip();
-    pairs(tx.query(MOVED_AGAIN, &[&groups, &members, &seqs]).await?)
+    pairs(&tx.query(MOVED_AGAIN, &[&groups, &members, &seqs]).await?)
 }
 
 /// Which of these mappings, by holder and role, changed behind the events given.
 pub async fn mapped_again(tx: &mut RealmTx, ties: &[(Uuid, Uuid)], seqs: &[i64]) -> Result<HashSet<(Uuid, Uuid)>> {
     let (holders, roles): (Vec<Uuid>, Vec<Uuid>) = ties.iter().copied().unzip();
-    pairs(tx.query(MAPPED_AGAIN, &[&holders, &roles, &seqs]).await?)
+    pairs(&tx.query(MAPPED_AGAIN, &[&holders, &roles, &seqs]).await?)
 }
 
 /// Which of `ids` are users, whoever keeps them? They stay until the transaction ends.
@@ -91,6 +91,6 @@ pub async fn role_names(tx: &mut RealmTx, ids: &[Uuid]) -> Result<HashMap<Uuid, 
     tx.query(sql, &[&ids]).await?.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
 }
 
-fn pairs(rows: Vec<tokio_postgres::Row>) -> Result<HashSet<(Uuid, Uuid)>> {
+fn pairs(rows: &[tokio_postgres::Row]) -> Result<HashSet<(Uuid, Uuid)>> {
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
 }

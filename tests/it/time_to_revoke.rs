@@ -5,13 +5,18 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::{
+    process::Postgres,
     receiver::{Answer, Receiver},
     world::{Realm, World, encoded},
 };
 
 /// Returns once each change of the realm is an event.
 async fn told(realm: &Realm) -> i64 {
-    World::all_told(&World::shared().superuser().await, &realm.name).await;
+    told_in(World::shared(), realm).await
+}
+
+async fn told_in(world: &World, realm: &Realm) -> i64 {
+    World::all_told(&world.superuser().await, &realm.name).await;
     realm.admin.get("/events?limit=1").await.json()["head"].as_i64().expect("a number")
 }
 
@@ -129,12 +134,14 @@ async fn a_webhook_acknowledges_by_taking_the_event() {
 }
 
 #[tokio::test]
-async fn what_nobody_acknowledges_in_time_is_told_once() {
-    let realm = World::realm().await;
+async fn what_nobody_acknowledges_in_time_is_told_once_over_all_nodes() {
+    let postgres = Postgres::start();
+    let (world, _other) = (World::on(&postgres), World::on(&postgres));
+    let realm = world.new_realm().await;
     realm.policy("revoke_within", "1s").await;
     let ada = realm.user("ada").await;
     deactivate(&realm, &ada).await;
-    let off = told(&realm).await;
+    let off = told_in(&world, &realm).await;
     let waiting = format!("/events?after={}&wait=20&types=dsync.revocation.late", off - 1);
     let late = realm.admin.get(&waiting).await.json();
     let event = &late["events"][0];

@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::world::{GROUP, Realm, USER, World};
+use crate::{
+    cli::run,
+    world::{GROUP, Realm, USER, World},
+};
 
 const BULK: &str = "urn:ietf:params:scim:api:messages:2.0:BulkRequest";
 
@@ -226,6 +229,27 @@ async fn only_what_one_actor_did_is_taken_back_and_the_leaver_guard_holds_nothin
     assert_eq!(realm.names("userName pr").await, Vec::<String>::new());
     assert_eq!(realm.admin.get("/users/count").await.json(), 1, "the operators' own is not the IdP's doing");
     assert_eq!(realm.admin.get("/scim/leaver-guard").await.json()["held"], 0);
+}
+
+#[tokio::test]
+async fn the_command_line_tells_what_it_would_do_and_does_it() {
+    let realm = World::realm().await;
+    let (ada, name) = (realm.user("ada").await, &realm.name);
+    assert_eq!(realm.header("X-Request-Id", "mistake-3").delete(&format!("/Users/{ada}")).await.status, 204);
+    let text = |output: &std::process::Output| String::from_utf8_lossy(&output.stdout).into_owned();
+    let tried = run(&format!("undo {name} --request-id mistake-3")).await;
+    assert!(text(&tried).contains("1 changes would be made"), "{tried:?}");
+    assert_eq!(realm.get(&format!("/Users/{ada}")).await.status, 404);
+    let done = run(&format!("undo {name} --request-id mistake-3 --apply --output json")).await;
+    assert_eq!(serde_json::from_str::<Value>(&text(&done)).expect("JSON")["changes"][0]["action"], "create");
+    assert_eq!(realm.get(&format!("/Users/{ada}")).await.status, 200);
+    let history = run(&format!("user history {name} {ada}")).await;
+    assert!(text(&history).contains("mistake-3"), "{history:?}");
+    let report = run(&format!("event time-to-revoke {name} --since 1h")).await;
+    assert!(text(&report).contains("revocations"), "{report:?}");
+    let export = run(&format!("export {name}")).await;
+    assert!(String::from_utf8_lossy(&export.stderr).contains("follow the events from"), "{export:?}");
+    assert_eq!(run(&format!("undo {name} --request-id nobody-s")).await.status.code(), Some(3));
 }
 
 #[tokio::test]

@@ -47,9 +47,8 @@ async fn write(store: &Store, sender: Uuid, progress: &[Progress]) {
             Err(error) => Err(error),
         };
         match written {
-            Ok(_) => return,
             // An attempt whose answer was lost has written all of it.
-            Err(Error::Taken(_)) => return,
+            Ok(_) | Err(Error::Taken(_)) => return,
             Err(Error::Unavailable(_) | Error::TooLong | Error::Deadlock) => sleep(RETRY).await,
             Err(cause) => {
                 error!(error = %cause, ?cause, "how far webhooks came was not written down: events are sent again");
