@@ -109,6 +109,7 @@ pub async fn run(config: Config, ready_file: Option<PathBuf>) -> Result<()> {
     tokio::spawn(access.clone().follow_changes());
 
     let (phase_tx, phase) = watch::channel(Phase::Serving);
+    let mut stopping = phase.clone();
     let settings = Arc::new(settings(&config, &public_url));
     let shares = Shares::of(settings.max_requests_in_flight);
     let (log, writer) = match config.request_log {
@@ -153,8 +154,12 @@ pub async fn run(config: Config, ready_file: Option<PathBuf>) -> Result<()> {
         info!(signal, "stopping: finishing what is under way");
         phase_tx.send_replace(Phase::Draining);
     });
-    serving.await;
-    sending.finish(WEBHOOK_TIMEOUT).await;
+    let sending = async {
+        // The phase is told for as long as the process lives.
+        let _ = stopping.wait_for(|phase| *phase == Phase::Draining).await;
+        sending.finish(WEBHOOK_TIMEOUT).await;
+    };
+    tokio::join!(serving, sending);
     if let Some(writer) = writer {
         writer.finish(LOG_TIMEOUT).await;
     }

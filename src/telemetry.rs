@@ -21,6 +21,9 @@ pub const UPKEEP: Duration = Duration::from_secs(5);
 /// Upper bounds in seconds, from a cached answer to the request timeout.
 const SECONDS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0];
 
+/// Upper bounds in seconds for what depends on applications, from at once to a day.
+const LONG_SECONDS: [f64; 12] = [0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 3_600.0, 14_400.0, 86_400.0];
+
 const REQUESTS: &str = "realmgate_http_requests_total";
 const REQUEST_DURATION: &str = "realmgate_http_request_duration_seconds";
 const CONNECTIONS: &str = "realmgate_connections";
@@ -41,6 +44,8 @@ const EVENTS: &str = "realmgate_events_total";
 const OUTBOX_ROWS: &str = "realmgate_outbox_rows";
 const OUTBOX_AGE: &str = "realmgate_outbox_age_seconds";
 const LIVE_FEEDS: &str = "realmgate_live_feeds";
+const TIME_TO_REVOKE: &str = "realmgate_time_to_revoke_seconds";
+const REVOCATIONS_LATE: &str = "realmgate_revocations_late_total";
 const SIGN_INS: &str = "realmgate_sign_ins_total";
 const LOGIN_LOCKS: &str = "realmgate_login_locks_total";
 const WEBHOOK_ATTEMPTS: &str = "realmgate_webhook_attempts_total";
@@ -75,6 +80,18 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
     (Kind::Gauge, OUTBOX_ROWS, Unit::Count, "Changes which wait for their place, as of the last look, each second."),
     (Kind::Gauge, OUTBOX_AGE, Unit::Seconds, "How long the oldest of them has waited, 0 if none does."),
     (Kind::Gauge, LIVE_FEEDS, Unit::Count, "Open streams of server-sent events."),
+    (
+        Kind::Histogram,
+        TIME_TO_REVOKE,
+        Unit::Seconds,
+        "From a request which takes access from a user to the first acknowledgement of an application.",
+    ),
+    (
+        Kind::Counter,
+        REVOCATIONS_LATE,
+        Unit::Count,
+        "Revocations not acknowledged within the bound of their realm's policy.",
+    ),
     (Kind::Counter, SIGN_INS, Unit::Count, "Sign-ins which applications asked about, by outcome."),
     (
         Kind::Counter,
@@ -262,7 +279,11 @@ pub fn start_metrics() -> PrometheusHandle {
 
 fn prometheus() -> PrometheusBuilder {
     let seconds = Matcher::Suffix("_seconds".into());
-    PrometheusBuilder::new().set_buckets_for_metric(seconds, &SECONDS).expect("there are buckets")
+    let long = Matcher::Full(TIME_TO_REVOKE.into());
+    PrometheusBuilder::new()
+        .set_buckets_for_metric(seconds, &SECONDS)
+        .and_then(|builder| builder.set_buckets_for_metric(long, &LONG_SECONDS))
+        .expect("there are buckets")
 }
 
 fn describe() {
@@ -382,6 +403,16 @@ pub fn events(rows: i64) {
 pub fn outbox(rows: i64, age: Option<Duration>) {
     gauge!(OUTBOX_ROWS).set(u32::try_from(rows).unwrap_or(u32::MAX));
     gauge!(OUTBOX_AGE).set(age.unwrap_or_default().as_secs_f64());
+}
+
+/// An application has acknowledged that somebody lost access, so long after that was asked for.
+pub fn revoked(took: Duration) {
+    histogram!(TIME_TO_REVOKE).record(took);
+}
+
+/// So many revocations were not acknowledged in time.
+pub fn revocations_late(revocations: usize) {
+    counter!(REVOCATIONS_LATE).increment(revocations as u64);
 }
 
 /// An application asked about a sign-in.

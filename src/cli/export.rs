@@ -49,6 +49,12 @@ impl Export {
         let end = tail.end().ok_or_else(|| {
             Failure::new(Exit::Failed, "the export was cut off: its last line is not `end`").hint("run it again")
         })?;
+        let head = tail.first.as_slice().split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let head: Value = serde_json::from_slice(head).unwrap_or_default();
+        eprintln!(
+            "follow the events from {}; the copy is exact once they are applied up to {}",
+            head["seq"], end["until"]
+        );
         if let (Some(partial), Some(file)) = (&partial, &self.file) {
             fs::rename(partial, file).map_err(|e| unusable(file, &e))?;
             eprintln!("{}: {} users, {} groups, {} lines", file.display(), end["users"], end["groups"], tail.lines);
@@ -57,15 +63,20 @@ impl Export {
     }
 }
 
-/// The last line of what went by.
+/// The first and the last line of what went by.
 #[derive(Default)]
 struct Tail {
+    /// The first line, and what came with it.
+    first: Vec<u8>,
     last: Vec<u8>,
     lines: u64,
 }
 
 impl Tail {
     fn see(&mut self, bytes: &[u8]) {
+        if !self.first.contains(&b'\n') {
+            self.first.extend_from_slice(bytes);
+        }
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
             if self.last.last() == Some(&b'\n') {
                 self.last.clear();

@@ -26,6 +26,7 @@ mod role;
 mod schema;
 mod scim;
 mod sign_in;
+mod undo;
 mod user;
 mod webhook;
 
@@ -122,6 +123,8 @@ pub enum Manage {
     Import(import::Import),
     /// Write a realm's settings, users and groups to a file
     Export(export::Export),
+    /// Take back what a request did, or what was done in a span of time
+    Undo(Plain<undo::Undo>),
     /// Check a running server against the RFCs, in a throw-away realm like the one named
     Conformance(conformance::Conformance),
     /// Sign in, and stay signed in for later commands
@@ -222,6 +225,7 @@ async fn answer(command: Manage) -> Result<(), Failure> {
         Manage::EventStream(noun) => (event_stream::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::SignIn(noun) => (sign_in::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
         Manage::Admin(noun) => (admin::run(noun.verb, &noun.server.sign_in().await?).await?, noun.output),
+        Manage::Undo(plain) => (undo::run(plain.arguments, &plain.server.sign_in().await?).await?, plain.output),
         Manage::Import(import) => return import.run().await,
         Manage::Export(export) => return export.run().await,
         Manage::Conformance(conformance) => return conformance.run().await,
@@ -334,6 +338,7 @@ mod tests {
             "role unmap acme admin --user alice@example.com",
             "audit",
             "audit acme --action scim. --limit 10 --output json",
+            "event time-to-revoke acme --since 7d",
             "webhook list acme",
             "webhook create acme https://app.example/hooks --event dsync.user.* --event role.created --from 1",
             "webhook show acme 0198",
@@ -363,6 +368,10 @@ mod tests {
             "sign-in show acme",
             "sign-in set acme --issuer https://login.example --audience a --audience b --match upn=userName",
             "sign-in clear acme",
+            "undo acme --request-id r-1",
+            "undo acme --request 01890000-0000-7000-8000-000000000000 --apply",
+            "undo acme --from 2026-01-31T12:00:00Z --to 2026-01-31T13:00:00Z --actor 7 -o json",
+            "user history acme alice@example.com --limit 10",
             "import acme dump.jsonl --dry-run --report report.jsonl",
             "export acme",
             "export acme acme.jsonl",

@@ -21,6 +21,14 @@ pub enum Verb {
     List(List),
     /// Show a user
     Show(Target),
+    /// Show who changed what of a user and when, newest first
+    History {
+        #[command(flatten)]
+        target: Target,
+        /// How many changes at most
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        limit: u16,
+    },
     /// Show which roles a user has, or why it has one
     Roles {
         #[command(flatten)]
@@ -74,6 +82,7 @@ pub async fn run(verb: Verb, client: &Client) -> Result<Report, Failure> {
     match verb {
         Verb::List(list) => listed(client, &list).await,
         Verb::Show(Target { realm, user }) => show(client, &realm, &user).await,
+        Verb::History { target: Target { realm, user }, limit } => history(client, &realm, &user, limit).await,
         Verb::Roles { target: Target { realm, user }, why: None } => roles(client, &realm, &user).await,
         Verb::Roles { target: Target { realm, user }, why: Some(role) } => why(client, &realm, &user, &role).await,
     }
@@ -123,6 +132,23 @@ async fn roles(client: &Client, realm: &RealmName, user: &str) -> Result<Report,
     let user = found(client, realm, user).await?;
     let roles = client.get(&format!("{}/{}/role-mappings/realm/composite", path(realm), id(&user))).await?;
     Ok(Report { text: role::table(&roles).to_string(), json: roles })
+}
+
+/// Also of a user who is gone, by its id.
+async fn history(client: &Client, realm: &RealmName, user: &str, limit: u16) -> Result<Report, Failure> {
+    let by_id = Uuid::try_parse(user).is_ok();
+    let id = if by_id { user.to_owned() } else { id(&found(client, realm, user).await?).to_owned() };
+    let history = client.get(&format!("{}/{id}/history?limit={limit}", path(realm))).await;
+    let history = history.map_err(|e| realm::missing(e, realm))?;
+    let mut table = Table::new(["WHEN", "WHO", "EVENT", "CHANGE", "FROM", "TO", "REQUEST"]);
+    for entry in history.as_array().into_iter().flatten() {
+        for change in entry["changes"].as_array().into_iter().flatten() {
+            let (who, request) = (&entry["actor"]["kind"], &entry["request_id"]);
+            let values = [&change["attribute"], &change["from"], &change["to"]];
+            table.row([&entry["at"], who, &entry["event"], values[0], values[1], values[2], request]);
+        }
+    }
+    Ok(Report { text: table.to_string(), json: history })
 }
 
 async fn why(client: &Client, realm: &RealmName, user: &str, role: &str) -> Result<Report, Failure> {

@@ -6,6 +6,7 @@
 //! **Invariant:** whoever waits here waits for a hint. What there is, the store says.
 
 mod retention;
+mod revocations;
 mod sequencer;
 mod signature;
 pub mod webhook;
@@ -60,7 +61,7 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// Starts the sequencer, and whoever deletes what is too old.
+    /// Starts the sequencer, whoever deletes what is too old, and whoever looks for what is late.
     pub fn start(store: &Store, options: Options) -> Self {
         let [waiting, live] = [options.waiting, options.live].map(|places| Arc::new(Semaphore::new(places)));
         let feed =
@@ -68,6 +69,7 @@ impl Feed {
         tokio::spawn(sequencer::run(feed.clone()));
         tokio::spawn(feed.clone().follow());
         tokio::spawn(retention::sweep(store.clone(), options.sweep_every));
+        tokio::spawn(revocations::watch(store.clone()));
         feed
     }
 

@@ -22,7 +22,7 @@ pub fn sign<'a>(secrets: impl Iterator<Item = &'a SigningSecret>, id: Uuid, at: 
 mod tests {
     use super::*;
 
-    /// Computed by the library `standardwebhooks` of PyPI.
+    /// As computed by the library `standardwebhooks` of PyPI.
     #[test]
     fn a_signature_is_the_one_of_the_specification() {
         let secret = SigningSecret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();

@@ -40,6 +40,9 @@ pub const NAMES: [&str; 23] = [
     "role.deleted",
 ];
 
+/// Those by which somebody may lose access: see [`Event::revokes`].
+pub const REVOKING: [&str; 2] = ["dsync.user.updated", "dsync.user.deleted"];
+
 /// The kinds which are meant by names, some of which may end in `*`: none of them if none is named, or why that cannot be.
 pub fn names_of<'a>(wanted: impl Iterator<Item = &'a str>) -> Result<Vec<String>, String> {
     let mut names = Vec::new();

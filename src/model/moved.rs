@@ -22,6 +22,9 @@ pub enum Line {
         version: u32,
         realm: String,
         at: Timestamp,
+        /// The realm's last event before any of it was read: whoever follows the realm from there on misses nothing.
+        #[serde(default)]
+        seq: Option<i64>,
     },
     /// An extension schema (RFC 7643 §7).
     Schema {
@@ -120,7 +123,7 @@ pub struct GroupLine {
     pub roles: Vec<String>,
 }
 
-/// How many of each an export holds.
+/// How many of each an export holds, and up to where it has to be followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Held {
     pub settings: u64,
@@ -129,6 +132,9 @@ pub struct Held {
     pub groups: u64,
     /// Memberships.
     pub members: u64,
+    /// The realm's last event of what was committed before all was read: from there on a copy is exact.
+    #[serde(default)]
+    pub until: Option<i64>,
 }
 
 /// What became of a line.

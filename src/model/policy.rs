@@ -29,6 +29,8 @@ pub struct Policy {
     pub request_log_keep: Kept,
     /// How long events can be read.
     pub events_keep: EventsKept,
+    /// How soon an application has to acknowledge that somebody has lost access, before `dsync.revocation.late` is told.
+    pub revoke_within: Option<Span>,
 }
 
 /// How many requests a realm may send, over all nodes.

@@ -118,6 +118,8 @@ pub struct Progress {
     pub cursor: i64,
     pub state: State,
     pub attempts: Vec<Attempt>,
+    /// The events among those which it has taken that tell of somebody who lost access, and when it took them.
+    pub revoked: Vec<(i64, Timestamp)>,
 }
 
 const SECOND: i64 = 1;

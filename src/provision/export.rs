@@ -1,8 +1,9 @@
 //! What a realm holds, in the lines by which it can be brought elsewhere (`model::moved`).
 //!
 //! Read in parts, each of them a transaction, so that an export holds neither a connection nor more memory than a part.
-//! Whoever is there all the while is in it once; who comes or goes meanwhile may be in it or not. A last line tells what
-//! stands before it, so that an export which was cut off is not taken for a whole one.
+//! Whoever is there all the while is in it once; who comes or goes meanwhile may be in it or not, which the events tell
+//! from the `seq` of the first line on. A last line tells what stands before it, so that an export which was cut off is
+//! not taken for a whole one, and the event from which on all of it has been told.
 
 use std::{collections::VecDeque, fmt::Write as _};
 
@@ -10,7 +11,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Error, Result, realms};
+use super::{Error, Result, history, realms};
 use crate::{
     model::{
         RealmId,
@@ -34,6 +35,8 @@ pub struct Export {
     name: String,
     realm: RealmId,
     at: Timestamp,
+    /// The realm's last event before anything was read.
+    seq: i64,
     held: Held,
     /// Groups whose members come in lines of their own.
     large: VecDeque<Uuid>,
@@ -56,8 +59,9 @@ impl Export {
     /// Begins with nothing read.
     pub async fn of(store: &Store, name: &str, at: Timestamp) -> Result<Self> {
         let realm = realms::get(store, name).await?.id;
+        let seq = store::events::heads(store, &[realm]).await?.first().map_or(0, |(_, seq)| *seq);
         let (held, large, next) = (Held::default(), VecDeque::new(), Part::Settings);
-        Ok(Self { store: store.clone(), name: name.to_owned(), realm, at, held, large, next })
+        Ok(Self { store: store.clone(), name: name.to_owned(), realm, at, seq, held, large, next })
     }
 
     /// The next lines, each with its end; `None` behind the last.
@@ -107,6 +111,7 @@ impl Export {
             }
             Part::Members(place) => self.next = self.members(realm, place, &mut out).await?,
             Part::End => {
+                self.held.until = Some(history::settled(&self.store, realm).await?);
                 write(&mut out, &Line::End(self.held));
                 self.next = Part::Nothing;
             }
@@ -141,7 +146,7 @@ impl Export {
                 expires_at: token.expires_at,
             })
         }));
-        write(out, &Line::Export { version: VERSION, realm: self.name.clone(), at: self.at });
+        write(out, &Line::Export { version: VERSION, realm: self.name.clone(), at: self.at, seq: Some(self.seq) });
         self.held = Held { settings: settings.len() as u64, roles: roles.len() as u64, ..Held::default() };
         let roles = roles.into_iter().map(|(name, description)| Line::Role { name, description });
         for line in settings.into_iter().chain(roles) {

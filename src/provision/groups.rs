@@ -136,7 +136,7 @@ pub async fn delete(store: &Store, scope: &Scope, id: &str, preconditions: Preco
             tx.commit().await?;
             return Ok(Outcome::Held);
         }
-        groups::delete(tx, group_id, keep, &Origin::of(scope)).await?;
+        groups::delete(&mut tx, group_id, keep, &Origin::of(scope), true).await?;
         Ok(Outcome::Applied)
     })
     .await

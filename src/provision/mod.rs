@@ -10,6 +10,7 @@ pub mod export;
 pub mod extensions;
 pub mod groups;
 pub mod guard;
+pub mod history;
 pub mod identity;
 pub mod import;
 pub mod keys;
@@ -21,6 +22,7 @@ pub mod roles;
 pub mod sign_in;
 pub mod streams;
 pub mod tokens;
+pub mod undo;
 pub mod users;
 pub mod webhooks;
 
@@ -61,6 +63,9 @@ pub enum Error {
     /// An operator's wish which cannot be understood.
     #[error("{0}")]
     Invalid(String),
+    /// What was is no longer known.
+    #[error("{0}")]
+    Gone(String),
     #[error(transparent)]
     Store(#[from] store::error::Error),
     /// What is stored is not a resource: a foreign hand has been in the database.

@@ -135,7 +135,7 @@ pub async fn delete(store: &Store, scope: &Scope, id: &str, preconditions: Preco
             tx.commit().await?;
             return Ok(Outcome::Held);
         }
-        users::delete(tx, user_id, keep, &Origin::of(scope)).await?;
+        users::delete(&mut tx, user_id, keep, &Origin::of(scope), true).await?;
         Ok(Outcome::Applied)
     })
     .await

@@ -270,15 +270,15 @@ fn check_place(standing: &Standing, from: i64) -> Result<()> {
 }
 
 fn sealed(ring: &KeyRing, realm: &Realm, secrets: &Secrets) -> Result<Vec<u8>> {
-    ring.seal(realm.id.0, Secrets::COLUMN, secrets.to_text().as_bytes()).map_err(not_kept)
+    ring.seal(realm.id.0, Secrets::COLUMN, secrets.to_text().as_bytes()).map_err(|error| not_kept(&error))
 }
 
 fn opened(ring: &KeyRing, realm: &Realm, sealed: &[u8]) -> Result<Secrets> {
-    let text = ring.open_text(realm.id.0, Secrets::COLUMN, sealed).map_err(not_kept)?;
-    Secrets::of_text(text.reveal()).ok_or_else(|| not_kept(secret::Error::Broken))
+    let text = ring.open_text(realm.id.0, Secrets::COLUMN, sealed).map_err(|error| not_kept(&error))?;
+    Secrets::of_text(text.reveal()).ok_or_else(|| not_kept(&secret::Error::Broken))
 }
 
-fn not_kept(error: secret::Error) -> Error {
+fn not_kept(error: &secret::Error) -> Error {
     Error::Conflict(error.to_string())
 }
 

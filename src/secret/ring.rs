@@ -72,6 +72,9 @@ pub enum Error {
 
 impl KeyRing {
     /// The first key seals, all of them open.
+    ///
+    /// # Panics
+    /// Never: a key has the length which the cipher needs.
     pub fn new(keys: &[DataKey]) -> Self {
         let named = |DataKey(key): &DataKey| {
             let hash = digest::digest(&digest::SHA256, key.reveal());
@@ -99,11 +102,8 @@ impl KeyRing {
         if version != VERSION {
             return Err(Error::Broken);
         }
-        let NamedKey { key, .. } =
-            self.keys.iter().find(|key| key.name == wanted).ok_or(match self.keys.is_empty() {
-                true => Error::NoKey,
-                false => Error::UnknownKey,
-            })?;
+        let missing = if self.keys.is_empty() { Error::NoKey } else { Error::UnknownKey };
+        let NamedKey { key, .. } = self.keys.iter().find(|key| key.name == wanted).ok_or(missing)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| Error::Broken)?;
         let mut plain = rest.to_vec();
         let length = key.open_in_place(nonce, context(owner, column), &mut plain).map_err(|_| Error::Broken)?.len();
@@ -210,7 +210,7 @@ mod tests {
     #[test]
     fn the_first_key_seals_and_all_open() {
         let (old, new) = (key(), key());
-        let sealed = KeyRing::new(&[old.clone()]).seal(OWNER, COLUMN, b"s3cret").unwrap();
+        let sealed = KeyRing::new(std::slice::from_ref(&old)).seal(OWNER, COLUMN, b"s3cret").unwrap();
         let both = KeyRing::new(&[new.clone(), old]);
         assert_eq!(both.open(OWNER, COLUMN, &sealed).unwrap().reveal(), b"s3cret");
         let only_new = KeyRing::new(&[new]);

@@ -30,6 +30,12 @@ pub(super) const CHANNEL: &str = "realmgate_events";
 const ENTER_PARTITION: &str = "SELECT enter_partition($1)";
 pub(super) const OVERSEE: &str = "SELECT oversee()";
 
+/// [`Event::revokes`] as a condition.
+const REVOKES: &str = "
+    CASE event WHEN 'dsync.user.deleted' THEN facts ->> 'state' IS DISTINCT FROM 'disabled'
+               WHEN 'dsync.user.updated' THEN facts ->> 'state' = 'disabled' AND previous -> 'active' <> 'false'
+               ELSE false END";
+
 /// One statement for each partition. The rows of realms which are gone go as well, and are told to nobody.
 static MOVE: LazyLock<[String; PARTITIONS]> = LazyLock::new(|| std::array::from_fn(move_of));
 
@@ -52,7 +58,11 @@ fn move_of(partition: usize) -> String {
                     (SELECT place FROM sequencers WHERE partition = {partition}) + row_number() OVER (ORDER BY d.id),
                     gen_random_uuid(), d.event, d.resource_id, d.version, d.member_id, d.attributes, d.previous,
                     d.facts, d.actor, d.request_id, d.created_at
-               FROM due d JOIN raised r USING (realm_id) JOIN counted c USING (realm_id)),
+               FROM due d JOIN raised r USING (realm_id) JOIN counted c USING (realm_id)
+             RETURNING realm_id, seq, place, resource_id, created_at, {REVOKES} AS revokes),
+         revoked AS (
+             INSERT INTO revocations_{partition} (realm_id, seq, place, user_id, requested_at)
+             SELECT realm_id, seq, place, resource_id, created_at FROM placed WHERE revokes),
          moved AS (
              UPDATE sequencers SET place = place + (SELECT sum(events) FROM counted)::bigint
               WHERE partition = {partition} AND EXISTS (SELECT FROM counted))
@@ -74,17 +84,24 @@ static WAITING: LazyLock<String> = LazyLock::new(|| {
     std::array::from_fn::<_, PARTITIONS, _>(of).join(" UNION ALL ")
 });
 
+/// How far one statement looks for the kinds which are wanted: some tens of milliseconds.
+const WINDOW: i64 = 50_000;
+
 /// What was looked at is what lies between the cursor and `scanned`, however little of it is wanted: a reader of few
 /// kinds moves on all the same.
 const AFTER: &str = "
     WITH feed AS (
-        SELECT coalesce(max(seq), 0) AS head, coalesce(max(oldest), 1) AS oldest FROM feeds WHERE realm_id = $1)
-    SELECT f.head, f.oldest, e.*
+        SELECT coalesce(max(seq), 0) AS head, coalesce(max(oldest), 1) AS oldest,
+               EXISTS (SELECT FROM revocations WHERE realm_id = $1 AND seq <= $2 AND acknowledged_at IS NULL)
+                 AS unacknowledged
+          FROM feeds WHERE realm_id = $1)
+    SELECT f.head, f.oldest, f.unacknowledged, e.*
       FROM feed f
       LEFT JOIN LATERAL (
           SELECT * FROM events
            WHERE realm_id = $1 AND seq > $2 AND seq <= f.head
-             AND (cardinality($4::text[]) = 0 OR event = ANY ($4))
+             AND (cardinality($4::text[]) = 0
+                  OR event = ANY ($4) AND seq <= greatest($2, f.oldest - 1) + $5)
            ORDER BY seq LIMIT $3) e ON true
      ORDER BY e.seq";
 
@@ -115,7 +132,9 @@ const DELETE_SOME: &str = "
                         WHERE seq < coalesce((SELECT min(seq) FROM oldest WHERE created_at >= $2), 1::bigint << 62))
         RETURNING seq),
     moved AS (
-        UPDATE feeds SET oldest = (SELECT max(seq) + 1 FROM gone) WHERE realm_id = $1 AND EXISTS (SELECT FROM gone))
+        UPDATE feeds SET oldest = (SELECT max(seq) + 1 FROM gone) WHERE realm_id = $1 AND EXISTS (SELECT FROM gone)),
+    forgotten AS (
+        DELETE FROM revocations WHERE realm_id = $1 AND seq <= (SELECT max(seq) FROM gone))
     SELECT count(*) FROM gone";
 
 const KEPT: &str = "
@@ -149,6 +168,8 @@ pub struct Stretch {
     pub head: i64,
     /// The oldest event that is kept; one more than `head` if none is.
     pub oldest: i64,
+    /// Did somebody lose access by an event up to the cursor, which no application has acknowledged?
+    pub unacknowledged: bool,
 }
 
 /// How long a realm keeps its events.
@@ -198,7 +219,7 @@ pub async fn heads(store: &Store, realms: &[RealmId]) -> Result<Vec<(RealmId, i6
 
 /// Events of the realm behind `after`, oldest first, of the named kinds or, if none is named, of all.
 pub async fn after(mut tx: RealmTx, after: i64, limit: i64, names: &[String]) -> Result<Stretch> {
-    let found = tx.finish_within(Statement::Kept(AFTER, &[&after, &limit, &names]), ROOM).await?;
+    let found = tx.finish_within(Statement::Kept(AFTER, &[&after, &limit, &names, &WINDOW]), ROOM).await?;
     let first = found.rows.first().ok_or_else(|| Error::Unavailable("no answer of the events".into()))?;
     let (head, oldest): (i64, i64) = (first.try_get("head")?, first.try_get("oldest")?);
     let is_there = |row: &&Row| row.try_get::<_, Option<i64>>("seq").is_ok_and(|seq| seq.is_some());
@@ -206,9 +227,11 @@ pub async fn after(mut tx: RealmTx, after: i64, limit: i64, names: &[String]) ->
     let is_full = found.cut || i64::try_from(events.len()).is_ok_and(|read| read >= limit);
     let scanned = match events.last() {
         Some(last) if is_full => last.seq,
-        _ => head.max(after),
+        _ if names.is_empty() => head.max(after),
+        _ => head.min(after.max(oldest - 1) + WINDOW).max(after),
     };
-    Ok(Stretch { events, scanned, head, oldest })
+    let unacknowledged = first.try_get("unacknowledged")?;
+    Ok(Stretch { events, scanned, head, oldest, unacknowledged })
 }
 
 /// Events of all realms behind `places`, each with its realm's name: at most `limit` of them, about the oldest first, and

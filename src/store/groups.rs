@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
-use tokio_postgres::types::Json;
+use tokio_postgres::types::{Json, ToSql};
 use uuid::Uuid;
 
 use super::{
@@ -101,7 +101,9 @@ const DELETE: &str = "
                    jsonb_build_object('member', CASE WHEN m.nested_id IS NULL THEN 'User' ELSE 'Group' END)
               FROM group_members m, gone WHERE m.realm_id = $1 AND m.group_id = $2
             UNION ALL
-            SELECT 'dsync.group.deleted', $2, version + 1, NULL, attributes, jsonb_build_object('managed', managed)
+            SELECT 'dsync.group.deleted', $2, version + 1, NULL, attributes, jsonb_build_object(
+                       'managed', managed, 'created_at', created_at, 'roles', ARRAY(
+                           SELECT role_id FROM group_roles WHERE realm_id = $1 AND group_id = $2))
               FROM gone) told";
 
 /// Creates the group, without members.
@@ -181,9 +183,17 @@ pub async fn update(
     Ok((row.try_get(0)?, row.try_get(1)?))
 }
 
-/// Deletes a group which is locked for that, and commits.
-pub async fn delete(mut tx: RealmTx, id: GroupId, keep_tombstone: bool, origin: &Origin<'_>) -> Result<()> {
-    tx.finish(DELETE, &[&id.0, &origin.at, &origin.actor, &origin.request_id, &keep_tombstone]).await.map(|_| ())
+/// Deletes a group which is locked for that; and commits, if that is the `last` statement.
+pub async fn delete(
+    tx: &mut RealmTx,
+    id: GroupId,
+    keep_tombstone: bool,
+    origin: &Origin<'_>,
+    last: bool,
+) -> Result<()> {
+    let params: [&(dyn ToSql + Sync); 5] = [&id.0, &origin.at, &origin.actor, &origin.request_id, &keep_tombstone];
+    let outcome = if last { tx.finish(DELETE, &params).await } else { tx.query(DELETE, &params).await };
+    outcome.map(|_| ())
 }
 
 /// Brings the unique names of all groups in line with the realm's policy.

@@ -24,6 +24,7 @@ pub struct Arrival {
     pub activated: bool,
     /// The application's own.
     pub display_name: Option<String>,
+    pub managed: bool,
     pub row: UserRow,
 }
 
@@ -35,20 +36,20 @@ const LOCK: &str = "
 const INSERT: &str = "
     WITH incoming AS (
         SELECT * FROM unnest($2::uuid[], $3::timestamptz[], $4::boolean[], $5::boolean[], $6::text[], $7::text[],
-                             $8::text[], $9::text[], $10::jsonb[], $11::jsonb[]) WITH ORDINALITY
+                             $8::text[], $9::text[], $10::jsonb[], $11::jsonb[], $17::boolean[]) WITH ORDINALITY
             AS t (id, created_at, active, activated, user_name_key, external_id, display_name_key, display_name,
-                  attributes, comparable, place)),
+                  attributes, comparable, managed, place)),
     created AS (
         INSERT INTO users (realm_id, id, version, created_at, updated_at, active, activated_at, user_name_key,
-                           external_id, display_name_key, display_name, attributes, comparable)
+                           external_id, display_name_key, display_name, attributes, comparable, managed)
         SELECT $1, i.id, 1 + coalesce(t.version, 0), i.created_at, $14, i.active,
                CASE WHEN i.activated THEN i.created_at END, i.user_name_key, i.external_id, i.display_name_key,
-               i.display_name, i.attributes, i.comparable
+               i.display_name, i.attributes, i.comparable, i.managed
           FROM incoming i
           LEFT JOIN tombstones t ON t.realm_id = $1 AND t.resource_type = 'User' AND t.id = i.id
          ORDER BY i.place
         ON CONFLICT DO NOTHING
-        RETURNING id, version, attributes, active, activated_at, display_name),
+        RETURNING id, version, attributes, active, activated_at, display_name, managed),
     raised AS (
         DELETE FROM tombstones t USING created c
          WHERE t.realm_id = $1 AND t.resource_type = 'User' AND t.id = c.id),
@@ -57,25 +58,27 @@ const INSERT: &str = "
         SELECT $1, id, key FROM unnest($12::uuid[], $13::text[]) AS m (id, key) JOIN created USING (id)),
     mapped AS (
         INSERT INTO user_roles (realm_id, user_id, role_id, created_at, actor, request_id)
-        SELECT $1, c.id, r.id, $14, $15::jsonb, $16 FROM created c, roles r WHERE r.realm_id = $1 AND r.name = 'scim-managed'),
+        SELECT $1, c.id, r.id, $14, $15::jsonb, $16
+          FROM created c, roles r WHERE c.managed AND r.realm_id = $1 AND r.name = 'scim-managed'),
     told AS (
         INSERT INTO outbox (realm_id, event, resource_id, version, attributes, facts, actor, request_id, created_at)
         SELECT $1, 'dsync.user.created', id, version, attributes,
-               user_facts(active, activated_at, display_name, true, NULL), $15, $16, $14
+               user_facts(active, activated_at, display_name, managed, NULL), $15, $16, $14
           FROM created)
     SELECT id FROM created";
 
 const INSERT_GROUP: &str = "
     WITH created AS (
         INSERT INTO groups (realm_id, id, version, created_at, updated_at, display_name_key, unique_name, external_id,
-                            attributes, comparable)
+                            attributes, comparable, managed)
         SELECT $1, $2, 1 + coalesce((SELECT version FROM tombstones
                                       WHERE realm_id = $1 AND resource_type = 'Group' AND id = $2), 0),
-               $3, $4, $5, $6, $7, $8, $9
+               $3, $4, $5, $6, $7, $8, $9, $12
         RETURNING version),
     raised AS (DELETE FROM tombstones WHERE realm_id = $1 AND resource_type = 'Group' AND id = $2)
     INSERT INTO outbox (realm_id, event, resource_id, version, attributes, facts, actor, request_id, created_at)
-    SELECT $1, 'dsync.group.created', $2, version, $8, '{\"managed\": true}', $10, $11, $4 FROM created";
+    SELECT $1, 'dsync.group.created', $2, version, $8, jsonb_build_object('managed', $12::boolean), $10, $11, $4
+      FROM created";
 
 /// The users of `ids` who are there, held against every other writer until the transaction ends.
 pub async fn lock(tx: &mut RealmTx, ids: &[Uuid]) -> Result<Vec<User>> {
@@ -109,9 +112,10 @@ pub async fn insert(tx: &mut RealmTx, users: &[&Arrival], origin: &Origin<'_>) -
     let display_names = column(users, |user| user.display_name.as_deref());
     let attributes = column(users, |user| &user.row.attributes);
     let comparable = column(users, |user| user.row.comparable.as_ref());
+    let managed = column(users, |user| user.managed);
     let mails = users.iter().flat_map(|user| user.row.email_keys.iter().map(|key| (user.id, key.as_str())));
     let (mail_ids, mail_keys): (Vec<Uuid>, Vec<&str>) = mails.unzip();
-    let params: [&(dyn ToSql + Sync); 15] = [
+    let params: [&(dyn ToSql + Sync); 16] = [
         &ids,
         &created_at,
         &active,
@@ -127,6 +131,7 @@ pub async fn insert(tx: &mut RealmTx, users: &[&Arrival], origin: &Origin<'_>) -
         &origin.at,
         &origin.actor,
         &origin.request_id,
+        &managed,
     ];
     tx.query(INSERT, &params).await?.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
@@ -137,9 +142,10 @@ pub async fn insert_group(
     id: GroupId,
     created_at: Timestamp,
     row: &GroupRow,
+    managed: bool,
     origin: &Origin<'_>,
 ) -> Result<()> {
-    let params: [&(dyn ToSql + Sync); 10] = [
+    let params: [&(dyn ToSql + Sync); 11] = [
         &id.0,
         &created_at,
         &origin.at,
@@ -150,6 +156,7 @@ pub async fn insert_group(
         &row.comparable,
         &origin.actor,
         &origin.request_id,
+        &managed,
     ];
     tx.query(INSERT_GROUP, &params).await.map(|_| ())
 }

@@ -31,6 +31,7 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (19, "events", include_str!("migrations/0019_events.sql")),
     (20, "webhooks", include_str!("migrations/0020_webhooks.sql")),
     (21, "security_events", include_str!("migrations/0021_security_events.sql")),
+    (22, "history", include_str!("migrations/0022_history.sql")),
 ];
 
 /// Held by the node which migrates, for as long as its transaction lasts.

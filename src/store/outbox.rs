@@ -41,6 +41,18 @@ pub async fn tell(tx: &mut RealmTx, event: &str, about: Uuid, facts: &Value, ori
     tx.query(TELL, &params).await.map(|_| ())
 }
 
+/// The newest change of the realm which waits for its place among the events.
+pub async fn newest(mut tx: RealmTx) -> Result<Option<i64>> {
+    let rows = tx.finish("SELECT max(id) FROM outbox WHERE realm_id = $1", &[]).await?;
+    rows.first().map_or(Ok(None), |row| Ok(row.try_get(0)?))
+}
+
+/// Does any change of the realm wait for its place which is as old as `newest`, or older?
+pub async fn waits(mut tx: RealmTx, newest: i64) -> Result<bool> {
+    let sql = "SELECT FROM outbox WHERE realm_id = $1 AND id <= $2 LIMIT 1";
+    Ok(!tx.finish(sql, &[&newest]).await?.is_empty())
+}
+
 /// The realms whose outbox this node has written to, for the sequencer to hear of as soon as that is committed.
 #[derive(Debug, Default)]
 pub struct Written {

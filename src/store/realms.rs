@@ -76,11 +76,12 @@ macro_rules! delete_some {
 }
 
 /// What a realm holds most of. Who refers to a row goes before it, so that no foreign key has anything to look for.
-const DELETE_SOME: [&str; 13] = [
+const DELETE_SOME: [&str; 14] = [
     delete_some!("request_log", "id"),
     delete_some!("deliveries", "webhook_id, id"),
     delete_some!("outbox", "id"),
     delete_some!("events", "seq"),
+    delete_some!("revocations", "seq"),
     delete_some!("held_changes", "kind, subject_id, group_id"),
     delete_some!("departures", "person_id"),
     delete_some!("tombstones", "resource_type, id"),

@@ -90,7 +90,7 @@ const UPDATE: &str = "
     SELECT version, updated_at FROM updated";
 
 /// The user goes out of its groups (each one a version and an event), leaves a tombstone where wanted, and is told of,
-/// last.
+/// last, with what else it takes for it to come back.
 const DELETE: &str = "
     WITH user_gone AS (
         DELETE FROM users WHERE realm_id = $1 AND id = $2
@@ -111,7 +111,10 @@ const DELETE: &str = "
               FROM left_groups
             UNION ALL
             SELECT 'dsync.user.deleted', $2, version + 1, NULL, attributes,
-                   user_facts(active, activated_at, display_name, managed, NULL)
+                   user_facts(active, activated_at, display_name, managed, NULL) || jsonb_build_object(
+                       'activated', activated_at IS NOT NULL, 'created_at', created_at, 'roles', ARRAY(
+                           SELECT m.role_id FROM user_roles m JOIN roles r ON r.realm_id = $1 AND r.id = m.role_id
+                            WHERE m.realm_id = $1 AND m.user_id = $2 AND r.name <> 'scim-managed'))
               FROM user_gone) told";
 
 /// Creates the user; and commits, if that is the `last` statement. `activated` where nobody wants a shadow.
@@ -186,9 +189,11 @@ pub async fn update(
     Ok((row.try_get(0)?, row.try_get(1)?))
 }
 
-/// Deletes a locked user, and commits.
-pub async fn delete(mut tx: RealmTx, id: UserId, keep_tombstone: bool, origin: &Origin<'_>) -> Result<()> {
-    tx.finish(DELETE, &[&id.0, &origin.at, &origin.actor, &origin.request_id, &keep_tombstone]).await.map(|_| ())
+/// Deletes a locked user; and commits, if that is the `last` statement.
+pub async fn delete(tx: &mut RealmTx, id: UserId, keep_tombstone: bool, origin: &Origin<'_>, last: bool) -> Result<()> {
+    let params: [&(dyn ToSql + Sync); 5] = [&id.0, &origin.at, &origin.actor, &origin.request_id, &keep_tombstone];
+    let outcome = if last { tx.finish(DELETE, &params).await } else { tx.query(DELETE, &params).await };
+    outcome.map(|_| ())
 }
 
 pub(super) fn user_from(row: &Row) -> Result<User> {

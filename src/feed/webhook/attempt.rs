@@ -2,7 +2,10 @@
 //!
 //! To add a format, give it an arm in [`Target::request`] and in [`judge`]; all else is the same for all of them.
 
-use std::{error::Error as _, time::Duration};
+use std::{
+    error::Error as _,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, Uri, header};
@@ -146,7 +149,7 @@ pub async fn attempt(
     time: Duration,
 ) -> (Attempt, Outcome) {
     let _in_flight = WebhookInFlight::begun();
-    let at = Timestamp::now();
+    let (at, begun) = (Timestamp::now(), Instant::now());
     let (status, outcome, error, counted) = match target.request(message, at) {
         Err(error) => (None, Outcome::Failed { retry_after: None }, Some(error), WebhookOutcome::Unsigned),
         Ok(request) => match timeout(time, outbound.knock(request)).await {
@@ -172,7 +175,7 @@ pub async fn attempt(
         number,
         at,
         status,
-        duration: Timestamp::now().duration_since(at),
+        duration: SignedDuration::try_from(begun.elapsed()).unwrap_or(SignedDuration::MAX),
         error,
     };
     (attempt, outcome)

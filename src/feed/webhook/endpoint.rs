@@ -43,6 +43,8 @@ pub(super) struct Endpoint {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
     fence: i64,
+    /// Of the order under which it was tried last.
+    revision: i64,
     cursor: i64,
     state: State,
 }
@@ -85,16 +87,26 @@ impl Endpoint {
     async fn read(&mut self) -> Result<Option<(Order, Place)>> {
         let lease = *self.lease.borrow_and_update();
         let store = &self.shared.store;
+        // Nobody closes it.
+        let _turn = self.shared.reading.acquire().await;
         let Some(realm) = realms::find(store, lease.realm).await? else { return Ok(None) };
         let mut tx = store.enter(realm.id, realm.epoch).await?;
         let found = webhooks::find(&mut tx, lease.webhook).await?;
         tx.commit().await?;
         let Some(kept) = found else { return Ok(None) };
-        let place = self.place.filter(|place| place.fence == lease.fence).unwrap_or(Place {
+        let mut place = self.place.filter(|place| place.fence == lease.fence).unwrap_or(Place {
             fence: lease.fence,
+            revision: lease.revision,
             cursor: kept.standing.cursor,
             state: kept.standing.state,
         });
+        if let State::Failing { due, .. } = &mut place.state
+            && place.revision != lease.revision
+        {
+            // It was set otherwise, perhaps because it failed.
+            *due = Timestamp::now();
+        }
+        place.revision = lease.revision;
         self.place = Some(place);
         let target = self.shared.target(&realm, &kept).await?;
         Ok(Some((Order { realm, webhook: kept.webhook, target }, place)))
@@ -107,10 +119,10 @@ impl Endpoint {
             let stretch = self.shared.after(&order.realm, place.cursor).await?;
             if stretch.oldest > place.cursor + 1 {
                 place.state = State::Parked { at: Timestamp::now(), reason: Reason::Behind };
-                self.record(order, place, None).await;
+                self.record(order, place, None, None).await;
                 return Ok(Stop::Parked);
             }
-            for message in &stretch.messages {
+            for message in &stretch.events {
                 if order.webhook.events.admits(&message.event.name) && order.target.tells_of(&message.event) {
                     if let Some(stop) = self.deliver(order, place, message).await {
                         return Ok(stop);
@@ -123,10 +135,10 @@ impl Endpoint {
             }
             place.cursor = place.cursor.max(stretch.scanned);
             if place.cursor > told {
-                self.record(order, place, None).await;
+                self.record(order, place, None, None).await;
                 told = place.cursor;
             }
-            if stretch.messages.is_empty() {
+            if stretch.events.is_empty() {
                 tokio::select! {
                     // The feed lives as long as the process.
                     _ = head.wait_for(|head| *head > place.cursor) => {}
@@ -167,7 +179,8 @@ impl Endpoint {
                 telemetry::webhook_latency(Duration::try_from(took).unwrap_or_default());
             }
             tell(order, before, place.state, &attempt);
-            self.record(order, place, Some(attempt)).await;
+            let is_taken = place.state == State::Active && message.event.revokes();
+            self.record(order, place, Some(attempt), is_taken.then_some(message.event.seq)).await;
             match place.state {
                 State::Active => return None,
                 State::Failing { .. } => {}
@@ -183,8 +196,9 @@ impl Endpoint {
         let _ = until.wait_for(|until| *until > Instant::now()).await;
     }
 
-    /// Notes where the endpoint stands, to be written down.
-    async fn record(&mut self, order: &Order, place: &Place, attempt: Option<Attempt>) {
+    /// Notes where the endpoint stands, to be written down; `revoked` is an event that it has taken, if somebody has lost
+    /// access by it.
+    async fn record(&mut self, order: &Order, place: &Place, attempt: Option<Attempt>, revoked: Option<i64>) {
         self.place = Some(*place);
         let progress = Progress {
             realm: order.realm.id,
@@ -192,6 +206,7 @@ impl Endpoint {
             fence: place.fence,
             cursor: place.cursor,
             state: place.state,
+            revoked: revoked.into_iter().map(|seq| (seq, Timestamp::now())).collect(),
             attempts: attempt.into_iter().collect(),
         };
         // If nobody writes any more, the process ends: the next one sends it again.

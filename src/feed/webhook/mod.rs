@@ -55,6 +55,10 @@ const TEST: &str = "test";
 const HEALTHY: usize = 1024;
 const FAILING: usize = 128;
 
+/// Endpoints which read at once: a node which begins, or takes over from another, leaves the database to those who wait
+/// for an answer.
+const READING: usize = 4;
+
 /// Events which are read at once.
 const STRETCH: usize = 128;
 /// Bytes of events which are kept for the other endpoints of a realm, and for how long.
@@ -81,6 +85,7 @@ struct Shared {
     public_url: String,
     healthy: Semaphore,
     failing: Semaphore,
+    reading: Semaphore,
     /// By where they begin: endpoints of one realm are about as far, so one reads for all.
     stretches: Cache<(RealmId, i64), Arc<Messages>>,
     /// Until when this node may send, by its own clock.
@@ -89,7 +94,7 @@ struct Shared {
 
 /// A stretch of a realm's events, ready to be sent.
 struct Messages {
-    messages: Vec<Message>,
+    events: Vec<Message>,
     /// Up to which `seq` there are no others.
     scanned: i64,
     oldest: i64,
@@ -101,7 +106,7 @@ impl Webhooks {
     /// `public_url` is that of the platform, below which realms have theirs.
     pub fn start(store: &Store, feed: &Feed, ring: KeyRing, outbound: Outbound, public_url: String) -> (Self, Sending) {
         let size = |_: &(RealmId, i64), stretch: &Arc<Messages>| {
-            let bytes: usize = stretch.messages.iter().map(|message| message.body.len() * 2 + 512).sum();
+            let bytes: usize = stretch.events.iter().map(|message| message.body.len() * 2 + 512).sum();
             u32::try_from(bytes).unwrap_or(u32::MAX)
         };
         let shared = Arc::new(Shared {
@@ -112,6 +117,7 @@ impl Webhooks {
             public_url,
             healthy: Semaphore::new(HEALTHY),
             failing: Semaphore::new(FAILING),
+            reading: Semaphore::new(READING),
             stretches: Cache::builder().weigher(size).max_capacity(KEPT).time_to_live(KEPT_FOR).build(),
             until: watch::Sender::new(Instant::now()),
         });
@@ -209,16 +215,19 @@ impl Shared {
             return Ok(known);
         }
         let read = async {
+            // Nobody closes it.
+            let _turn = self.reading.acquire().await;
             let limit = i64::try_from(STRETCH).unwrap_or(i64::MAX);
             let tx = self.store.enter(realm.id, realm.epoch).await?;
             let stretch = events::after(tx, cursor, limit, &[]).await?;
             let name = realm.name.as_str();
-            let messages = stretch.events.into_iter().map(|event| Message::of(event, name)).collect();
-            Ok(Arc::new(Messages { messages, scanned: stretch.scanned, oldest: stretch.oldest }))
+            let events = stretch.events.into_iter().map(|event| Message::of(event, name)).collect();
+            Ok(Arc::new(Messages { events, scanned: stretch.scanned, oldest: stretch.oldest }))
         };
         // Who fails, fails for those who waited with it. What is empty today need not be so tomorrow.
-        let stretch = self.stretches.try_get_with(key, read).await.map_err(|error| copy_of(&error))?;
-        if stretch.messages.is_empty() {
+        // Boxed: most of the time nothing is read, and each endpoint has a task.
+        let stretch = Box::pin(self.stretches.try_get_with(key, read)).await.map_err(|error| copy_of(&error))?;
+        if stretch.events.is_empty() {
             self.stretches.invalidate(&key).await;
         }
         Ok(stretch)

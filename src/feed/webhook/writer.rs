@@ -6,12 +6,12 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
 use tokio::{sync::mpsc, time::sleep};
-use tracing::{debug, error};
+use tracing::error;
 use uuid::Uuid;
 
 use crate::{
+    feed::revocations,
     model::{RealmId, WebhookId, webhook::Progress},
     store::{Store, error::Error, senders},
 };
@@ -41,14 +41,14 @@ pub(super) async fn run(store: Store, sender: Uuid, mut records: mpsc::Receiver<
 
 async fn write(store: &Store, sender: Uuid, progress: &[Progress]) {
     loop {
-        let at = Timestamp::now();
-        match senders::record(store, sender, progress).await {
-            Ok(kept) => {
-                let counts = |p: &&Progress| kept.contains(&(p.realm, p.webhook));
-                return progress.iter().filter(counts).for_each(|progress| acknowledged(progress, at));
-            }
+        // First: what is not written down is sent again, and acknowledged again.
+        let written = match revocations::taken(store, progress).await {
+            Ok(()) => senders::record(store, sender, progress).await,
+            Err(error) => Err(error),
+        };
+        match written {
             // An attempt whose answer was lost has written all of it.
-            Err(Error::Taken(_)) => return,
+            Ok(_) | Err(Error::Taken(_)) => return,
             Err(Error::Unavailable(_) | Error::TooLong | Error::Deadlock) => sleep(RETRY).await,
             Err(cause) => {
                 error!(error = %cause, ?cause, "how far webhooks came was not written down: events are sent again");
@@ -56,13 +56,6 @@ async fn write(store: &Store, sender: Uuid, progress: &[Progress]) {
             }
         }
     }
-}
-
-/// It is written down, since `at`, that an endpoint has taken all events up to its cursor: who measures how long that
-/// took begins here.
-fn acknowledged(progress: &Progress, at: Timestamp) {
-    let Progress { realm, webhook, cursor, .. } = progress;
-    debug!(realm.id = %realm, webhook.id = %webhook, cursor, %at, "a webhook has come further");
 }
 
 /// One for each endpoint: where it stands last, with all of its attempts under that fence.
@@ -76,6 +69,7 @@ fn merged(arrived: Vec<Progress>) -> Vec<Progress> {
                 if progress.fence == known.fence {
                     (known.cursor, known.state) = (progress.cursor, progress.state);
                     known.attempts.extend(progress.attempts);
+                    known.revoked.extend(progress.revoked);
                 } else if progress.fence > known.fence {
                     *known = progress;
                 }
@@ -98,6 +92,7 @@ mod tests {
             cursor,
             state: State::Active,
             attempts: Vec::new(),
+            revoked: Vec::new(),
         }
     }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::live;
+use super::{live, query::flag};
 use crate::{
     http::{
         Edge,
@@ -44,6 +44,7 @@ const QUERY_OF_ALL: &[(&str, &str)] = &[
     ("limit", "How many at most: 1 to 1000, 100 if it is not said"),
     ("types", "Names of events, separated by commas; `dsync.user.*` is all that begin so"),
     ("wait", "Seconds to wait for an event if there is none, at most 25"),
+    ("acknowledge", "`true` says that what is before `after` has been taken in"),
 ];
 
 /// Events of a realm.
@@ -91,17 +92,25 @@ async fn of_realm(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
     }
     let (limit, names, wait) = (limit(&call)?, names(&call)?, wait(&edge, &call)?);
     let after = cursor(&call)?;
-    let mut end = Instant::now() + wait;
+    let (mut from, mut end) = (after.unwrap_or(0), Instant::now() + wait);
     loop {
         let realm = realms::get(&edge.store, call.param("realm")).await?;
         let head = edge.feed.head(realm.id);
-        let stretch = edge.feed.after(&realm, after.unwrap_or(0), limit, &names).await?;
+        let stretch = edge.feed.after(&realm, from, limit, &names).await?;
         check(after, stretch.head, stretch.oldest)?;
+        // Who does not want to hear of revocations acknowledges none.
+        let hears = names.is_empty() || event::REVOKING.iter().all(|name| names.iter().any(|wanted| wanted == name));
+        if let (Some(after), true, true) = (after, stretch.unacknowledged, hears) {
+            edge.feed.acknowledge(realm.id, after, call.at);
+        }
         if stretch.events.is_empty() && Instant::now() < end {
-            tokio::select! {
-                () = edge.feed.beyond(head, stretch.head, end) => {}
-                () = edge.draining() => end = Instant::now(),
+            if stretch.scanned >= stretch.head {
+                tokio::select! {
+                    () = edge.feed.beyond(head, stretch.head, end) => {}
+                    () = edge.draining() => end = Instant::now(),
+                }
             }
+            from = stretch.scanned;
             continue;
         }
         let events = stretch.events.iter().map(|event| event.body(realm.name.as_str())).collect();
@@ -117,6 +126,9 @@ async fn of_all(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
         Some("latest") => edge.feed.places().await?,
         Some(after) => after.parse().map_err(|e: event::InvalidPlaces| Failure::Invalid(format!("`after`: {e}")))?,
     };
+    if flag(&call, "acknowledge")?.unwrap_or(false) {
+        edge.feed.acknowledge_places(places, call.at);
+    }
     let mut end = Instant::now() + wait;
     loop {
         let moved = edge.feed.moved();

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::{
-    query::{BRIEF, FIRST, MAX, flag, page, text},
+    query::{AT, BRIEF, FIRST, MAX, flag, page, text, time},
     realms::body,
     roles::{self, MappingsRepresentation, RoleNamed, RoleRepresentation},
     scope,
@@ -53,6 +53,9 @@ pub(super) struct GroupRepresentation {
     /// Names of the roles which are mapped to it; where one group was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     realm_roles: Option<Vec<String>>,
+    /// Ids of the users and groups in it; where one group was asked for as it was, and had at most 10,000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    members: Option<Vec<Uuid>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     access: Option<AccessOfGroup>,
 }
@@ -102,7 +105,8 @@ pub(super) fn routes() -> Vec<Route> {
             .query(SEARCH)
             .answers::<Count>(200),
         route(Method::GET, "/admin/realms/{realm}/groups/{group}", admin(ViewUsers, get))
-            .says("A group")
+            .says("A group, now or as it was")
+            .query(&[AT])
             .answers::<GroupRepresentation>(200),
         route(Method::PUT, "/admin/realms/{realm}/groups/{group}", admin(ManageUsers, update))
             .says("Changes a local group; 403 if SCIM manages it")
@@ -170,8 +174,12 @@ async fn count(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
 }
 
 async fn get(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
-    let scope = scope(&edge, &call).await?;
-    let group = groups::get(&edge.store, &scope, call.param("group")).await?;
+    let (scope, id) = (scope(&edge, &call).await?, call.param("group"));
+    if let Some(at) = time(&call, AT.0)? {
+        let (group, members) = provision::history::group_at(&edge.store, &scope, id, at).await?;
+        return Ok(json(StatusCode::OK, &GroupRepresentation { members, ..representation(&call, &group, false)? }));
+    }
+    let group = groups::get(&edge.store, &scope, id).await?;
     let roles = provision::roles::of(&edge.store, &scope, Holder::Group(GroupId(group.id))).await?;
     let mut shown = representation(&call, &group, false)?;
     shown.realm_roles = Some(roles.into_iter().map(|role| role.name).collect());
@@ -239,6 +247,7 @@ fn representation(call: &Permitted<Admin>, group: &Document, brief: bool) -> Res
         sub_groups: [],
         attributes,
         realm_roles: None,
+        members: None,
         access: (!brief).then_some(access),
     })
 }

@@ -7,6 +7,7 @@ mod domains;
 mod events;
 mod groups;
 mod guard;
+mod history;
 mod identity;
 mod live;
 mod moving;
@@ -18,6 +19,8 @@ mod roles;
 mod schemas;
 mod scim;
 mod streams;
+mod time_to_revoke;
+mod undo;
 mod users;
 mod webhooks;
 
@@ -56,6 +59,8 @@ pub fn routes() -> Vec<Route> {
         identity::routes(),
         events::routes(),
         streams::routes(),
+        time_to_revoke::routes(),
+        undo::routes(),
         clients::routes(),
         operators::routes(),
         webhooks::routes(),

@@ -1,5 +1,7 @@
 //! Parameters of lists, as Keycloak's clients send them: `True`, `-1`, empty ones, and some that mean nothing here.
 
+use jiff::Timestamp;
+
 use crate::{
     http::{
         exchange::Permitted,
@@ -14,6 +16,8 @@ pub const FIRST: (&str, &str) = ("first", "How many to leave out");
 pub const MAX: (&str, &str) = ("max", "How many at most, up to 10000");
 pub const BRIEF: (&str, &str) = ("briefRepresentation", "Without attributes?");
 
+pub const AT: (&str, &str) = ("at", "A time (RFC 3339): as it was then, by the events; 410 if they go back no further");
+
 /// A parameter which says something.
 pub fn text<'a>(call: &'a Permitted<Admin>, name: &str) -> Option<&'a str> {
     call.query(name).filter(|text| !text.is_empty())
@@ -27,6 +31,12 @@ pub fn flag(call: &Permitted<Admin>, name: &str) -> Result<Option<bool>> {
         Some(text) if text.eq_ignore_ascii_case("false") => Ok(Some(false)),
         Some(_) => Err(Failure::Invalid(format!("`{name}` is `true` or `false`"))),
     }
+}
+
+/// A time of RFC 3339.
+pub fn time(call: &Permitted<Admin>, name: &str) -> Result<Option<Timestamp>> {
+    let parsed = text(call, name).map(str::parse).transpose();
+    parsed.map_err(|_| Failure::Invalid(format!("`{name}` is a time such as `2026-01-31T12:00:00Z`")))
 }
 
 /// `first` and `max`; what is below nothing is as good as not said. `default` is as many as Keycloak gives then.

@@ -8,7 +8,8 @@ use uuid::Uuid;
 
 use super::{
     groups::{self, GroupRepresentation},
-    query::{self, BRIEF, FIRST, MAX, flag, page, text},
+    history,
+    query::{self, AT, BRIEF, FIRST, MAX, flag, page, text, time},
     realms::body,
     roles::{self, AccessRepresentation, MappingsRepresentation, RoleNamed, RoleRepresentation},
     scope,
@@ -25,11 +26,12 @@ use crate::{
             Admin,
             Right::{ManageUsers, ViewUsers},
         },
+        history::Entry,
         profile::{UserProfile, attributes_of_user, name_part, username},
         search::{Term, UserSearch, pairs},
         user::{State, User},
     },
-    provision::{Error, people::users},
+    provision::{self, Error, people::users},
     scim::resource::fold,
 };
 
@@ -125,8 +127,13 @@ pub(super) fn routes() -> Vec<Route> {
             .query(SEARCH)
             .answers::<i64>(200),
         route(Method::GET, "/admin/realms/{realm}/users/{user}", admin(ViewUsers, get))
-            .says("A user")
+            .says("A user, now or as it was")
+            .query(&[AT])
             .answers::<UserRepresentation>(200),
+        route(Method::GET, "/admin/realms/{realm}/users/{user}/history", admin(ViewUsers, history::of_user))
+            .says("Who changed what of the user and when, newest first, also of one that was deleted")
+            .query(history::QUERY)
+            .answers::<Vec<Entry>>(200),
         route(Method::PUT, "/admin/realms/{realm}/users/{user}", admin(ManageUsers, update))
             .says("Changes a local user; 403 if SCIM manages it")
             .takes::<UserWritten>()
@@ -198,7 +205,11 @@ async fn count(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
 }
 
 async fn get(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
-    let user = users::get(&edge.store, &scope(&edge, &call).await?, call.param("user")).await?;
+    let (scope, id) = (scope(&edge, &call).await?, call.param("user"));
+    let user = match time(&call, AT.0)? {
+        None => users::get(&edge.store, &scope, id).await?,
+        Some(at) => provision::history::user_at(&edge.store, &scope, id, at).await?,
+    };
     Ok(json(StatusCode::OK, &representation(&call, &user, false)?))
 }
 

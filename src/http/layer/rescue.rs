@@ -92,7 +92,7 @@ fn status_of(failure: &Failure) -> (u16, Option<&'static str>) {
         Failure::NotAcceptable => (406, None),
         Failure::MediaType => (415, None),
         Failure::NotOffered(_) => (501, None),
-        Failure::Forgotten { .. } => (410, None),
+        Failure::Forgotten { .. } | Failure::Verb(provision::Error::Gone(_)) => (410, None),
         Failure::TooLarge(_) => (413, None),
         Failure::SlowBody => (408, None),
         Failure::Denied(Denied::Unauthorized { .. })

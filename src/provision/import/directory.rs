@@ -304,7 +304,8 @@ async fn take_group(tx: &mut RealmTx, scope: &Scope, new: &NewGroup) -> Result<O
         if import::is_user(tx, new.id).await? {
             return Err(Error::Conflict(format!("`{}` is the id of a user of this realm", new.id)));
         }
-        import::insert_group(tx, id, new.created_at, &groups::row_of(scope, &new.resource), &origin).await?;
+        let row = groups::row_of(scope, &new.resource);
+        import::insert_group(tx, id, new.created_at, &row, true, &origin).await?;
         move_members(tx, scope, id, &delta).await?;
         return Ok(Outcome::Created);
     };
@@ -429,7 +430,7 @@ fn new_user(scope: &Scope, line: &UserLine) -> Result<NewUser, String> {
     let activated = line.state.unwrap_or(policy.initial_state) == InitialState::Active;
     let display_name = line.display_name.clone().or_else(|| resource.display_name().map(str::to_owned));
     let display_name = display_name.filter(|name| !name.is_empty());
-    let arrival = Arrival { id, created_at, activated, display_name, row };
+    let arrival = Arrival { id, created_at, activated, display_name, managed: true, row };
     Ok(NewUser { id, resource, silent, arrival, roles: line.roles.clone() })
 }
 

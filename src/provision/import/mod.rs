@@ -198,6 +198,7 @@ fn refusal(error: Error) -> Result<String> {
         | Error::Conflict(_)
         | Error::Exists(_)
         | Error::Invalid(_)
+        | Error::Gone(_)
         | Error::Damaged(_)
         | Error::Managed(_)
         | Error::Store(store::error::Error::Taken(_)) => Ok(error.to_string()),

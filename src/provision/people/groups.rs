@@ -112,7 +112,7 @@ pub async fn delete(store: &Store, scope: &Scope, id: &str) -> Result<()> {
         let (_, was) = difference(&patch::changes(&Resource::default(), &before));
         let action = Action { word: "group.delete", target: id };
         audit::append(&mut tx, scope, action, Some(&was), None).await?;
-        Ok(store::groups::delete(tx, group_id, keep, &Origin::of(scope)).await?)
+        Ok(store::groups::delete(&mut tx, group_id, keep, &Origin::of(scope), true).await?)
     })
     .await
 }

@@ -94,7 +94,7 @@ pub async fn delete(store: &Store, scope: &Scope, id: &str) -> Result<()> {
         let (_, was) = difference(&patch::changes(&Resource::default(), &before));
         let action = Action { word: "user.delete", target: id };
         audit::append(&mut tx, scope, action, Some(&was), None).await?;
-        Ok(store::users::delete(tx, user_id, keep, &Origin::of(scope)).await?)
+        Ok(store::users::delete(&mut tx, user_id, keep, &Origin::of(scope), true).await?)
     })
     .await
 }

@@ -12,6 +12,7 @@ mod draft;
 mod edit;
 mod known;
 mod members;
+pub mod revert;
 
 #[cfg(test)]
 mod model;
