@@ -86,7 +86,7 @@ pub fn claims(event: &Event, parties: &Parties, now: Timestamp) -> Option<Value>
     subject.insert("uri".into(), format!("/{}/{}", endpoint(event)?, event.resource_id).into());
     let external_id = event.attributes.as_ref().and_then(|attributes| attributes.get("externalId"));
     subject.extend(external_id.map(|id| ("externalId".to_owned(), id.clone())));
-    let mut claims = of(event, parties, now, events(event)?);
+    let mut claims = of(event, parties, now, &events(event)?);
     claims["sub_id"] = subject.into();
     Some(claims)
 }
@@ -95,13 +95,13 @@ pub fn claims(event: &Event, parties: &Parties, now: Timestamp) -> Option<Value>
 /// OpenID's Shared Signals Framework 1.0 §8.1.4.
 pub fn trial(event: &Event, parties: &Parties, now: Timestamp) -> Value {
     let mut claims =
-        of(event, parties, now, json!({ "https://schemas.openid.net/secevent/ssf/event-type/verification": {} }));
+        of(event, parties, now, &json!({ "https://schemas.openid.net/secevent/ssf/event-type/verification": {} }));
     claims["sub_id"] = json!({ "format": "opaque", "id": event.facts["webhook"] });
     claims
 }
 
 /// NB: `seq` is a claim of ours: the place of the event in the realm's sequence, for receivers who want it in order.
-fn of(event: &Event, parties: &Parties, now: Timestamp, events: Value) -> Value {
+fn of(event: &Event, parties: &Parties, now: Timestamp, events: &Value) -> Value {
     json!({
         "iss": parties.issuer,
         "aud": parties.audience,

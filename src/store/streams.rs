@@ -66,7 +66,7 @@ pub async fn find(tx: &mut RealmTx, id: StreamId) -> Result<Option<EventStream>>
 pub async fn insert(tx: &mut RealmTx, stream: &EventStream, cursor: Option<i64>) -> Result<EventStream> {
     let EventStream { id, name, audience, events, token, created_at, .. } = stream;
     let (events, token) = (events.patterns(), token.as_bytes());
-    let rows = tx.query(INSERT, &[&id.0, name, audience, &events, &&token[..], &cursor, created_at]).await?;
+    let rows = tx.query(INSERT, &[&id.0, name, audience, &events, &token, &cursor, created_at]).await?;
     rows.first().map_or_else(|| Err(Error::Unavailable("no answer of a new stream".into())), stream_from)
 }
 

@@ -114,8 +114,8 @@ async fn who_comes_back_goes_on_where_it_was() {
     let answer = realm.admin.get("/events?limit=1000").await.json();
     let events = answer["events"].as_array().expect("a list");
     assert_eq!((told.len(), events.len()), (31, 31));
-    for (n, (message, event)) in told.iter().zip(events).enumerate() {
-        assert_eq!((message.id, &message.data), (n as i64 + 1, event), "the same JSON, and no gap");
+    for (n, (message, event)) in (1..).zip(told.iter().zip(events)) {
+        assert_eq!((message.id, &message.data), (n, event), "the same JSON, and no gap");
         assert_eq!(event["event"], message.event.as_str());
     }
 }

@@ -98,7 +98,7 @@ async fn a_client_gets_a_token_which_opens_the_scim_of_its_realm_and_nothing_els
         .await
         .query_one(
             "SELECT o.actor ->> 'kind', (o.actor ->> 'id')::uuid = c.id FROM changes o JOIN realms r ON r.id = o.realm_id
-               JOIN oauth_clients c ON c.realm_id = r.id WHERE r.name = $1",
+               JOIN oauth_clients c ON c.realm_id = r.id WHERE r.name = $1 AND o.event = 'dsync.user.created'",
             &[&realm.name],
         )
         .await
