@@ -31,7 +31,7 @@ fn names(events: &[Value]) -> Vec<&str> {
     events.iter().map(|event| event["event"].as_str().expect("a name")).collect()
 }
 
-fn patch(operations: Value) -> Value {
+fn patch(operations: &Value) -> Value {
     json!({ "schemas": [PATCH_OP], "Operations": operations })
 }
 
@@ -42,7 +42,7 @@ async fn each_change_has_the_next_number_of_its_realm() {
     other.user("eve").await;
     let engines = realm.group("engines", &[&ada]).await;
     let off = json!([{ "op": "replace", "path": "active", "value": false }]);
-    assert_eq!(realm.patch(&format!("/Users/{ada}"), patch(off)).await.status, 200);
+    assert_eq!(realm.patch(&format!("/Users/{ada}"), patch(&off)).await.status, 200);
     let group = json!({ "schemas": [GROUP], "displayName": "Engines" });
     assert_eq!(realm.put(&format!("/Groups/{engines}"), group).await.status, 200);
     assert_eq!(realm.delete(&format!("/Users/{ada}")).await.status, 204);
@@ -76,7 +76,7 @@ async fn an_event_of_a_user_tells_what_it_is_now_and_what_changed() {
     let ada = realm.create_user(user).await.id();
     let engines = realm.group("engines", &[&ada]).await;
     let off = json!([{ "op": "replace", "value": { "active": false, "displayName": "Countess" } }]);
-    assert_eq!(realm.patch(&format!("/Users/{ada}"), patch(off)).await.status, 200);
+    assert_eq!(realm.patch(&format!("/Users/{ada}"), patch(&off)).await.status, 200);
     let told = all(&realm).await;
     let (created, updated) = (&told[1], &told[4]);
     let data = &created["data"];

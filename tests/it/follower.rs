@@ -166,7 +166,9 @@ async fn page(door: &mut Caller, copy: &mut Copy, wait: u8) -> Option<usize> {
     match reply.status.as_u16() {
         200 => {
             let events = reply.json()["events"].as_array().expect("a list").clone();
-            events.iter().for_each(|event| copy.take(event));
+            for event in &events {
+                copy.take(event);
+            }
             Some(events.len())
         }
         // A node which has started anew is at another address, and so another issuer of tokens.

@@ -2,6 +2,7 @@
 //! row 11).
 
 use std::{
+    collections::BTreeSet,
     path::Path,
     process::{Command, Stdio},
     time::Duration,
@@ -263,7 +264,9 @@ async fn redelivery_begins_where_it_is_told_or_sends_one_event_out_of_line() {
     assert_eq!(hook.shown().await["cursor"], head, "from now on");
     hook.does("redeliver", json!({ "from": 2 })).await;
     hook.has_all().await;
-    assert_eq!(seqs(&receiver.received()), (2..=head).collect::<Vec<_>>());
+    // At least once: what was sent while the word came may come again.
+    let received: BTreeSet<i64> = seqs(&receiver.received()).into_iter().collect();
+    assert_eq!(received, (2..=head).collect());
     let again = hook.does("redeliver", json!({ "seq": 1 })).await.json();
     assert_eq!((&again["delivered"], &again["seq"], &again["status"]), (&json!(true), &json!(1), &json!(200)));
     let received = receiver.received();
