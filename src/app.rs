@@ -114,8 +114,9 @@ pub async fn run(config: Config, ready_file: Option<PathBuf>) -> Result<()> {
     let shares = Shares::of(settings.max_requests_in_flight);
     let (log, writer) = match config.request_log {
         config::RequestLog { enabled: false, .. } => (None, None),
-        config::RequestLog { queue, sweep_every, .. } => {
-            let (log, writer) = RequestLog::start(&store, request_log::Options { queue, sweep_every });
+        config::RequestLog { queue, sweep_every, reads_per_second, .. } => {
+            let (log, writer) =
+                RequestLog::start(&store, request_log::Options { queue, sweep_every, reads_per_second });
             (Some(log), Some(writer))
         }
     };

@@ -202,6 +202,8 @@ label! {
         Full = "full",
         /// A realm had too many requests by strangers.
         Flood = "flood",
+        /// A realm read more than is written of that.
+        Spared = "spared",
         /// The database refused it, or was away when the node stopped.
         Lost = "lost",
     }

@@ -159,6 +159,7 @@ pub struct RequestLog {
     pub queue: usize,
     #[serde(deserialize_with = "value::duration")]
     pub sweep_every: Duration,
+    pub reads_per_second: u32,
 }
 
 #[derive(Debug, Clone, Deserialize)]

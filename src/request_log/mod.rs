@@ -10,6 +10,7 @@
 pub mod diagnosis;
 mod operations;
 mod overview;
+mod reads;
 mod redact;
 mod retention;
 mod writer;
@@ -34,11 +35,12 @@ use tracing::warn;
 use uuid::Uuid;
 
 pub use overview::overview;
+use reads::Reads;
 
 use crate::{
     access::Reason,
     model::{
-        Actor,
+        Actor, RealmId,
         realm::Realm,
         request_log::{Entry, Outcome, Query},
         token::TokenHash,
@@ -59,6 +61,8 @@ pub struct Options {
     pub queue: usize,
     /// How often it is looked for what is too old.
     pub sweep_every: Duration,
+    /// Successful reads of a realm which are written in a second, on a node; 0 is all of them.
+    pub reads_per_second: u32,
 }
 
 /// Where requests leave their entries. Cheap to clone.
@@ -66,6 +70,7 @@ pub struct Options {
 pub struct RequestLog {
     queue: mpsc::Sender<Arrival>,
     waiting: Arc<AtomicUsize>,
+    reads: Arc<Reads>,
 }
 
 /// The task which writes the log.
@@ -150,10 +155,20 @@ impl RequestLog {
     /// Starts the writer, and whoever deletes what is too old.
     pub fn start(store: &Store, options: Options) -> (Self, Writer) {
         let (queue, arrivals) = mpsc::channel(options.queue);
-        let (log, stop) = (Self { queue, waiting: Arc::default() }, Arc::new(Notify::new()));
+        let reads = Arc::new(Reads::new(options.reads_per_second));
+        let (log, stop) = (Self { queue, waiting: Arc::default(), reads }, Arc::new(Notify::new()));
         tokio::spawn(retention::sweep(store.clone(), options.sweep_every));
         let task = writer::Task::new(store.clone(), arrivals, log.waiting.clone());
         (log, Writer { task: tokio::spawn(task.run(stop.clone())), stop })
+    }
+
+    /// Is there room for the entry of a successful read? If not, it is counted.
+    pub fn has_room_for_read(&self, realm: RealmId) -> bool {
+        let has_room = self.reads.take(realm);
+        if !has_room {
+            telemetry::request_log_dropped(Dropped::Spared, 1);
+        }
+        has_room
     }
 
     /// Leaves an entry with the writer, if there is room. Those whom nobody let in have half of it.

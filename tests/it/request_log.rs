@@ -429,6 +429,29 @@ async fn the_command_line_shows_the_log_and_what_is_wrong() {
 }
 
 #[tokio::test]
+async fn of_many_reads_some_are_written_and_of_all_else_each() {
+    let world = World::with(&[("REALMGATE_REQUEST_LOG_READS_PER_SECOND", "1")]);
+    let realm = world.new_realm().await;
+    for _ in 0..40 {
+        assert_eq!(realm.get("/ServiceProviderConfig").await.status, 200);
+    }
+    for n in 0..20 {
+        realm.user(&format!("user-{n}")).await;
+        assert_eq!(realm.get("/Users/nobody").await.status, 404);
+    }
+    let written = entries(&realm, "limit=1000&method=POST", 20).await;
+    assert!(written.iter().all(|entry| entry["status"] == 201));
+    entries(&realm, "limit=1000&status=404", 20).await;
+    let reads = realm.admin.get("/scim/requests?limit=1000&path=/ServiceProviderConfig").await.json();
+    let reads = reads.as_array().expect("a list").len();
+    let metrics = world.management().get("/metrics").await;
+    let metrics = String::from_utf8_lossy(&metrics.bytes).into_owned();
+    let spared = metrics.lines().find_map(|line| line.split_once("reason=\"spared\"} ")).expect("they are counted").1;
+    assert_eq!(reads + spared.parse::<usize>().expect("a number"), 40, "each is there or counted");
+    assert!((10..30).contains(&reads), "{reads}");
+}
+
+#[tokio::test]
 async fn what_is_too_old_goes_and_what_is_too_much_is_counted() {
     let mut world =
         World::with(&[("REALMGATE_REQUEST_LOG_QUEUE", "4"), ("REALMGATE_REQUEST_LOG_SWEEP_EVERY", "100ms")]);

@@ -9,7 +9,7 @@
 //! Not here: which requests count, and what is told to whom is refused (`http::layer::quota`).
 
 mod cluster;
-mod gcra;
+pub mod gcra;
 
 use std::{
     collections::HashMap,

@@ -136,6 +136,9 @@ impl Pending {
 impl Drop for Pending {
     fn drop(&mut self) {
         let (status, failure) = self.ended.take().unwrap_or_else(|| self.abandoned());
+        if failure.is_none() && self.method.is_safe() && !self.log.has_room_for_read(self.realm.id) {
+            return;
+        }
         let path = self.uri.path_and_query().map_or("/", PathAndQuery::as_str);
         let agent = self.user_agent.as_ref().and_then(|agent| agent.to_str().ok());
         self.log.leave(Arrival {
