@@ -4,7 +4,7 @@ use std::fmt;
 
 use aws_lc_rs::{error::Unspecified, rand};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use http::Uri;
+use http::{Uri, uri::Authority};
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -214,15 +214,20 @@ pub struct WebhookUrl(String);
 )]
 pub struct InvalidUrl;
 
+/// A host, and a port if there is one: what is no port would be taken for none.
+fn is_plain(authority: &Authority) -> bool {
+    let (host, text) = (authority.host(), authority.as_str());
+    let port = text.strip_prefix(host).map(|rest| rest.strip_prefix(':').map(str::parse::<u16>));
+    !host.is_empty() && !text.contains('@') && matches!(port, Some(None | Some(Ok(1..))))
+}
+
 impl WebhookUrl {
     pub fn parse(text: &str) -> Result<Self, InvalidUrl> {
         let uri: Uri = text.parse().map_err(|_| InvalidUrl)?;
         let fits = text.len() <= 2000
             && !text.contains('#')
             && matches!(uri.scheme_str(), Some("http" | "https"))
-            && uri
-                .authority()
-                .is_some_and(|authority| !authority.as_str().contains('@') && !authority.host().is_empty());
+            && uri.authority().is_some_and(is_plain);
         if fits { Ok(Self(text.to_owned())) } else { Err(InvalidUrl) }
     }
 
@@ -402,12 +407,24 @@ mod tests {
 
     #[test]
     fn a_url_holds_neither_credentials_nor_a_fragment() {
-        for good in ["https://app.example/hooks?a=b", "http://127.0.0.1:8080/", "https://app.example"] {
+        for good in
+            ["https://app.example/hooks?a=b", "http://127.0.0.1:8080/", "https://app.example", "https://[::1]:443/"]
+        {
             assert!(WebhookUrl::parse(good).is_ok(), "{good}");
         }
-        for wrong in
-            ["", "app.example", "/hooks", "ftp://a/b", "https://u:p@a/b", "https://u@a", "https://a/b#c", "https://"]
-        {
+        for wrong in [
+            "",
+            "app.example",
+            "/hooks",
+            "ftp://a/b",
+            "https://u:p@a/b",
+            "https://u@a",
+            "https://a/b#c",
+            "https://",
+            "https://a:0/",
+            "https://a:99999/",
+            "https://a:/",
+        ] {
             assert!(WebhookUrl::parse(wrong).is_err(), "{wrong}");
         }
         assert_eq!(WebhookUrl::parse("https://a/b?token=c").unwrap().without_query(), "https://a/b");

@@ -78,7 +78,10 @@ impl From<tokio_postgres::Error> for Error {
             code if ["08", "53", "57", "58"].iter().any(|class| code.code().starts_with(class)) => {
                 Error::Unavailable(db.message().to_owned())
             }
-            &SqlState::READ_ONLY_SQL_TRANSACTION | &SqlState::LOCK_NOT_AVAILABLE => {
+            &SqlState::READ_ONLY_SQL_TRANSACTION
+            | &SqlState::LOCK_NOT_AVAILABLE
+            // This node was frozen in the middle of a transaction.
+            | &SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT => {
                 Error::Unavailable(db.message().to_owned())
             }
             _ => Error::Refused(error),

@@ -32,6 +32,8 @@ async fn a_user_can_be_seen_as_it_was_at_any_moment() {
     let realm = World::realm().await;
     realm.user("eve").await;
     let ada = realm.user("ada").await;
+    let long_ago = at(&realm, &format!("/users/{ada}"), &json!("-009999-01-02T01:59:59Z")).await;
+    assert_eq!(long_ago.status, 404, "{long_ago}");
     let path = format!("/Users/{ada}");
     replace(&realm, &path, json!({ "title": "Countess", "userName": "lovelace" })).await;
     replace(&realm, &path, json!({ "active": false })).await;

@@ -15,15 +15,15 @@ const TOKEN: &str = "/realms/master/protocol/openid-connect/token";
 const PASSWORD: &str = "pass word & =ü";
 
 /// An operator made for a test.
-struct Operator {
+pub struct Operator {
     id: String,
     name: String,
     /// At the root of the public listener.
-    caller: Caller,
+    pub caller: Caller,
 }
 
 impl Operator {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         Self::of(World::shared()).await
     }
 
@@ -39,7 +39,7 @@ impl Operator {
     }
 
     /// Gives or takes rights in a realm, as scripts for Keycloak do.
-    async fn rights(&self, method: Method, realm: &Realm, rights: &[&str]) {
+    pub async fn rights(&self, method: Method, realm: &Realm, rights: &[&str]) {
         let root = World::shared().admin().await;
         let client = client_of(&root, realm).await;
         let path = format!("/admin/realms/master/users/{}/role-mappings/clients/{client}", self.id);

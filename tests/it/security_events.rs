@@ -9,9 +9,11 @@ use std::{
     time::Duration,
 };
 
+use http::Method;
 use serde_json::{Value, json};
 
 use crate::{
+    operators::Operator,
     process::python,
     receiver::{Answer, Receiver},
     world::{Caller, Realm, World},
@@ -205,6 +207,12 @@ async fn a_stream_opens_to_its_token_and_to_whoever_may_see_events() {
     let ask = || json!({ "returnImmediately": true });
     let at = |caller: &Caller| stream.receiver.bearer(caller.bearer_token());
     assert_eq!(at(&root).post("", ask()).await.status, 200, "an operator");
+    let onlooker = Operator::new().await;
+    onlooker.rights(Method::POST, &realm, &["view-events"]).await;
+    assert_eq!(at(&onlooker.caller).post("", ask()).await.status, 200);
+    for taking in [json!({ "maxEvents": 0, "ack": ["x"] }), json!({ "maxEvents": 0, "setErrs": { "x": {} } })] {
+        assert_eq!(at(&onlooker.caller).post("", taking).await.status, 403, "to look is not to take");
+    }
     for wrong in [&another.receiver, &second.receiver, &realm.idp()] {
         assert_eq!(at(wrong).post("", ask()).await.status, 401);
     }

@@ -136,8 +136,10 @@ fn judge<B>(format: Format, answer: &Response<B>) -> Outcome {
 
 /// In seconds. NB: the form with a date is not read; the schedule holds then.
 fn retry_after(headers: &HeaderMap) -> Option<SignedDuration> {
-    let seconds: u32 = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(SignedDuration::from_secs(seconds.into()))
+    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    // A number beyond all reason is as good as the longest.
+    is_number.then(|| SignedDuration::from_secs(text.parse::<u32>().unwrap_or(u32::MAX).into()))
 }
 
 /// Sends the event, and tells what came of it within `time`.
@@ -261,6 +263,7 @@ mod tests {
             (500, None, FAILED),
             (429, Some("7"), wait(7)),
             (503, Some(" 60 "), wait(60)),
+            (503, Some("99999999999999999999"), wait(u32::MAX.into())),
             (503, Some("-1"), FAILED),
             (503, Some("Wed, 21 Oct 2026 07:28:00 GMT"), FAILED),
         ] {

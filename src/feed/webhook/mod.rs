@@ -37,7 +37,7 @@ use crate::{
     store::{
         Store,
         error::{Error, Result},
-        events, realm_keys, webhooks,
+        events, realm_keys, realms, webhooks,
     },
 };
 use attempt::{Message, Target};
@@ -176,8 +176,17 @@ impl Webhooks {
         let message = Message::of(event, realm.name.as_str());
         let (attempt, _) = attempt::attempt(&self.shared.outbound, &target, &message, 1, time).await;
         let attempt = Attempt { seq, ..attempt };
-        webhooks::note(self.shared.store.enter(realm.id, realm.epoch).await?, kept.webhook.id, &attempt).await?;
-        Ok(attempt)
+        let (store, mut epoch) = (&self.shared.store, realm.epoch);
+        // The realm may have changed meanwhile, which is no reason to send it again.
+        loop {
+            match webhooks::note(store.enter(realm.id, epoch).await?, kept.webhook.id, &attempt).await {
+                Err(Error::Stale) => match realms::find(store, realm.id).await? {
+                    Some(now) => epoch = now.epoch,
+                    None => return Ok(attempt),
+                },
+                noted => return noted.map(|()| attempt),
+            }
+        }
     }
 }
 

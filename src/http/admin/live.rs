@@ -46,7 +46,7 @@ const BEAT: Duration = Duration::from_secs(15);
 /// A hint may be lost; so it is looked again after so long.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How often it is asked whether the caller may still read.
-const JUDGE_EVERY: Duration = Duration::from_secs(15);
+const JUDGE_EVERY: Duration = Duration::from_secs(1);
 /// How soon a client comes back whose stream has ended, in milliseconds.
 const RETRY: u32 = 1_000;
 

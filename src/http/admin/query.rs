@@ -36,7 +36,13 @@ pub fn flag(call: &Permitted<Admin>, name: &str) -> Result<Option<bool>> {
 /// A time of RFC 3339.
 pub fn time(call: &Permitted<Admin>, name: &str) -> Result<Option<Timestamp>> {
     let parsed = text(call, name).map(str::parse).transpose();
-    parsed.map_err(|_| Failure::Invalid(format!("`{name}` is a time such as `2026-01-31T12:00:00Z`")))
+    let time = parsed.map_err(|_| Failure::Invalid(format!("`{name}` is a time such as `2026-01-31T12:00:00Z`")))?;
+    Ok(time.map(since_1970))
+}
+
+/// Nothing of ours is older, and the database does not know times of all ages.
+pub fn since_1970(time: Timestamp) -> Timestamp {
+    time.max(Timestamp::UNIX_EPOCH)
 }
 
 /// `first` and `max`; what is below nothing is as good as not said. `default` is as many as Keycloak gives then.

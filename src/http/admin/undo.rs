@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::{realms::body, scope};
+use super::{query::since_1970, realms::body, scope};
 use crate::{
     http::{
         Edge,
@@ -58,7 +58,7 @@ pub(super) fn routes() -> Vec<Route> {
 
 async fn undo(edge: Edge, call: Permitted<Admin>) -> Result<Reply> {
     let Wanted { request_id, request, from, to, actor, dry_run } = body(&call)?;
-    let mistake = Mistake { request_id, request, from, to, actor };
+    let mistake = Mistake { request_id, request, from: from.map(since_1970), to: to.map(since_1970), actor };
     let report = undo::undo(&edge.store, &scope(&edge, &call).await?, mistake, dry_run).await?;
     Ok(json(StatusCode::OK, &report))
 }

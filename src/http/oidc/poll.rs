@@ -19,7 +19,7 @@ use crate::{
         route::Anyone,
     },
     model::{
-        admin::Right::ViewEvents,
+        admin::Right::{ManageRealm, ViewEvents},
         realm::Realm,
         stream::EventStream,
         token::{self, TokenHash},
@@ -32,6 +32,9 @@ use crate::{
 
 /// Tokens of an answer, if nothing is said.
 const DEFAULT: usize = 100;
+
+/// Characters that are kept of what a receiver says of a token.
+const LONGEST_ERROR: usize = 300;
 
 /// RFC 8936 §2.4.1; what else it holds is passed over.
 #[derive(Deserialize)]
@@ -65,8 +68,11 @@ pub async fn poll(edge: Edge, call: Permitted<Anyone>) -> Result<Reply> {
 }
 
 async fn answered(edge: &Edge, call: &Permitted<Anyone>) -> Result<Answered> {
-    let (mut realm, stream) = authenticated(edge, call).await?;
+    let (mut realm, stream, may_acknowledge) = authenticated(edge, call).await?;
     let asked: Asked = serde_json::from_value(call.json()?).map_err(|error| Failure::Invalid(error.to_string()))?;
+    if !(may_acknowledge || asked.ack.is_empty() && asked.set_errs.is_empty()) {
+        return Err(Failure::Forbidden);
+    }
     let mut poll = asked.poll();
     let waits = !asked.return_immediately && poll.most > 0;
     let issuer = format!("{}/realms/{}", edge.settings.public_url, realm.name);
@@ -90,12 +96,14 @@ async fn answered(edge: &Edge, call: &Permitted<Anyone>) -> Result<Answered> {
     }
 }
 
-/// The stream, for its receiver or for an operator. What there is, nobody else learns.
-async fn authenticated(edge: &Edge, call: &Permitted<Anyone>) -> Result<(Realm, EventStream)> {
+/// The stream, for its receiver or for an operator, and whether he may acknowledge: to look is not to take from the
+/// receiver what it has not seen. What there is, nobody else learns.
+async fn authenticated(edge: &Edge, call: &Permitted<Anyone>) -> Result<(Realm, EventStream, bool)> {
     let stranger = || Failure::NotAnOperator("HTTP 401 Unauthorized");
     let token = bearer(authorization(&call.headers)).map_err(|_| stranger())?;
     let name = call.caller().place.name.as_str();
     let is_receiver = token::is_stream_token(token);
+    let mut may_acknowledge = is_receiver;
     if !is_receiver {
         let operator = edge.operators.verify(token).await.map_err(|refusal| match refusal {
             Refusal::WrongCredentials | Refusal::InvalidGrant(_) => stranger(),
@@ -104,6 +112,7 @@ async fn authenticated(edge: &Edge, call: &Permitted<Anyone>) -> Result<(Realm, 
         if !operator.rights.meet(ViewEvents.into(), Some(name)) {
             return Err(Failure::Forbidden);
         }
+        may_acknowledge = operator.rights.meet(ManageRealm.into(), Some(name));
     }
     let unknown = || if is_receiver { stranger() } else { Failure::NoRoute };
     let realm = realms::find(&edge.store, name).await?.ok_or_else(unknown)?;
@@ -112,7 +121,7 @@ async fn authenticated(edge: &Edge, call: &Permitted<Anyone>) -> Result<(Realm, 
     if is_receiver && stream.token != TokenHash::of(token) {
         return Err(stranger());
     }
-    Ok((realm, stream))
+    Ok((realm, stream, may_acknowledge))
 }
 
 impl Asked {
@@ -120,7 +129,12 @@ impl Asked {
     fn poll(&self) -> Poll {
         let most = self.max_events.map_or(DEFAULT, |most| usize::try_from(most).unwrap_or(WINDOW)).min(WINDOW);
         let done = self.ack.iter().chain(self.set_errs.keys());
-        let error = self.set_errs.iter().next_back().map(|(jti, error)| json!({ "jti": jti, "error": error }));
+        let cut = |text: &Value| text.as_str().map(|text| text.chars().take(LONGEST_ERROR).collect::<String>());
+        let shown = |(jti, error): (&String, &Value)| {
+            let jti: String = jti.chars().take(LONGEST_ERROR).collect();
+            json!({ "jti": jti, "error": { "err": cut(&error["err"]), "description": cut(&error["description"]) } })
+        };
+        let error = self.set_errs.iter().next_back().map(shown);
         Poll { most, acknowledged: done.filter_map(|jti| Uuid::try_parse(jti).ok()).collect(), error }
     }
 }
