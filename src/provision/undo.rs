@@ -139,6 +139,9 @@ async fn read(store: &Store, scope: &Scope, which: &Which) -> Result<Plan> {
     Ok(plan)
 }
 
+/// Who gets back what: the resource as it is to be, and what that changes.
+type Restored = (Kind, Uuid, Resource, Vec<Change>);
+
 /// An undo under way.
 struct Work<'a> {
     tx: RealmTx,
@@ -259,8 +262,8 @@ impl<'a> Work<'a> {
     }
 
     /// Each is restored once its former name is free.
-    async fn restore_all(&mut self, mut all: Vec<Option<(Kind, Uuid, Resource, Vec<Change>)>>) -> Result<()> {
-        let names = |(kind, id, to, _): &(Kind, Uuid, Resource, Vec<Change>)| {
+    async fn restore_all(&mut self, mut all: Vec<Option<Restored>>) -> Result<()> {
+        let names = |(kind, id, to, _): &Restored| {
             let from = self.document(*kind, *id)?.resource()?;
             let (from, to) = (self.sole_name(*kind, &from)?, self.sole_name(*kind, to)?);
             (from != to).then_some(((*kind, from), (*kind, to)))
