@@ -16,7 +16,7 @@ use crate::model::realm::RealmName;
 pub struct Undo {
     #[arg(value_parser = RealmName::parse)]
     realm: RealmName,
-    /// The `X-Request-Id` of a request
+    /// The `X-Request-Id` of a request, and of all others which share it
     #[arg(long, value_name = "ID", conflicts_with_all = ["request", "from", "to"], required_unless_present_any = ["request", "from"])]
     request_id: Option<String>,
     /// The id of a request in the request log: see `realmgate log`
@@ -74,6 +74,12 @@ fn told(realm: &RealmName, done: &Value) -> String {
         }
         out = format!("{out}{table}\n");
     }
+    let requests = done["requests"].as_u64().unwrap_or_default();
+    if requests > 1 {
+        out = format!(
+            "{out}{requests} requests are meant; `--request` means one of them: see `realmgate log {realm}`.\n"
+        );
+    }
     let (count, left) = (changes.len(), conflicts.len());
     if done["dry_run"] == true {
         format!("{out}{count} changes would be made in realm `{realm}`, {left} left alone; `--apply` does it.")
@@ -106,7 +112,7 @@ mod tests {
     fn what_would_be_done_is_told_line_by_line() {
         let acme = RealmName::parse("acme").unwrap();
         let done = json!({
-            "dry_run": true, "events": 3,
+            "dry_run": true, "events": 3, "requests": 2,
             "changes": [
                 { "kind": "user", "id": "1", "name": "ada", "action": "restore",
                   "attributes": [{ "attribute": "active", "from": false, "to": true }] },
@@ -122,6 +128,7 @@ mod tests {
         LEFT ALONE  NAME  BECAUSE            ID
         user        -     it is there again  3
 
+        2 requests are meant; `--request` means one of them: see `realmgate log acme`.
         2 changes would be made in realm `acme`, 1 left alone; `--apply` does it.
         ");
     }

@@ -3,8 +3,12 @@
 //! A [`Plan`] is made of these events alone. What it comes to is decided against what is there now: only what still is as
 //! those events left it is taken back. What was changed again since is somebody's later word, a conflict, and left alone.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    hash::Hash,
+};
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -36,6 +40,9 @@ pub struct Report {
     pub dry_run: bool,
     /// How many events are meant.
     pub events: usize,
+    /// How many requests they are of, told apart by when they came in, to the millisecond: others may share an
+    /// `X-Request-Id`.
+    pub requests: usize,
     pub changes: Vec<Step>,
     pub conflicts: Vec<Conflict>,
 }
@@ -83,6 +90,8 @@ pub struct Conflict {
 #[derive(Debug, Default)]
 pub struct Plan {
     pub events: usize,
+    /// When the requests came in which these events are of.
+    pub requests: BTreeSet<Timestamp>,
     pub users: BTreeMap<Uuid, Life>,
     pub groups: BTreeMap<Uuid, Life>,
     /// By group and member.
@@ -112,7 +121,7 @@ pub struct Life {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tie {
     pub before: bool,
-    after: bool,
+    pub after: bool,
     /// Of the last of these events.
     pub seq: i64,
 }
@@ -137,6 +146,7 @@ impl Plan {
     /// Takes the next event in.
     pub fn take(&mut self, event: &Event) {
         self.events += 1;
+        self.requests.insert(event.at);
         let id = event.resource_id;
         let name = event.name.strip_prefix("dsync.").unwrap_or(&event.name);
         match (name.split_once('.'), event.member_id) {
@@ -166,6 +176,12 @@ impl Plan {
             }
             _ => {}
         }
+    }
+
+    /// Users and groups which these events brought.
+    pub fn created(&self) -> Vec<Uuid> {
+        let lives = self.users.iter().chain(&self.groups);
+        lives.filter(|(_, life)| life.is_created()).map(|(id, _)| *id).collect()
     }
 
     /// How many things it is about.
@@ -210,12 +226,22 @@ impl Life {
         };
     }
 
-    /// What it comes to if the resource and its version are `present`.
-    pub fn verdict(&self, present: Option<(&Resource, i64)>) -> Verdict {
+    /// Was it not there before these events, and is after them?
+    pub const fn is_created(&self) -> bool {
+        self.before.is_none() && self.after.is_some()
+    }
+
+    /// What it comes to if the resource and its version are `present`. Has it been `given` a group or a role since?
+    pub fn verdict(&self, present: Option<(&Resource, i64)>, given: bool) -> Verdict {
         match (&self.before, &self.after, present) {
             (None, None, _) | (None, Some(_), None) => Verdict::Nothing,
-            (None, Some(_), Some((_, version))) if version == self.version => Verdict::Delete,
-            (None, Some(_), Some(_)) => Verdict::Conflict("it was created then, and has been changed since"),
+            (None, Some(_), Some((_, version))) if version != self.version => {
+                Verdict::Conflict("it was created then, and has been changed since")
+            }
+            (None, Some(_), Some(_)) if given => {
+                Verdict::Conflict("it was created then, and has been given a group or a role since")
+            }
+            (None, Some(_), Some(_)) => Verdict::Delete,
             (Some(before), None, None) => Verdict::Create(before.clone()),
             (Some(_), None, Some(_)) => Verdict::Conflict("it was deleted then, and is there again"),
             (Some(_), Some(_), None) => Verdict::Conflict("it was changed then, and has been deleted since"),
@@ -264,6 +290,29 @@ impl Tie {
     }
 }
 
+/// The order, by place, in which renamings can be done one by one: whoever takes a name comes after the one who gives it
+/// up. Those who took each other's names, for whom there is no order, are told apart. A renaming is the name which is
+/// given up and the one which is taken; `None` leaves no name and needs none.
+pub fn in_order<N: Eq + Hash>(renamings: &[Option<(N, N)>]) -> (Vec<usize>, Vec<usize>) {
+    let named = renamings.iter().enumerate().filter_map(|(place, names)| Some((place, names.as_ref()?)));
+    let holders: HashMap<&N, usize> = named.map(|(place, (from, _))| (from, place)).collect();
+    let mut is_met = vec![false; renamings.len()];
+    let (mut order, mut circles) = (Vec::new(), Vec::new());
+    for start in 0..renamings.len() {
+        let (mut path, mut next) = (Vec::new(), Some(start));
+        while let Some(place) = next.filter(|place| !is_met[*place]) {
+            is_met[place] = true;
+            path.push(place);
+            next = renamings[place].as_ref().and_then(|(_, to)| holders.get(to).copied());
+        }
+        if let Some(beginning) = next.and_then(|met| path.iter().position(|place| *place == met)) {
+            circles.extend(path.drain(beginning..));
+        }
+        order.extend(path.into_iter().rev());
+    }
+    (order, circles)
+}
+
 /// The former values of changes, as an event tells of them.
 pub fn previous(changes: &[history::Change]) -> Map<String, Value> {
     changes.iter().map(|change| (change.attribute.clone(), change.from.clone().unwrap_or_default())).collect()
@@ -271,7 +320,6 @@ pub fn previous(changes: &[history::Change]) -> Map<String, Value> {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -325,7 +373,9 @@ mod tests {
         }
         let version = events.last().map_or(0, |event| event.version);
         let present = Some(resource(present)).filter(|_| !present.is_null());
-        plan.users.get(&ADA).map_or(Verdict::Nothing, |life| life.verdict(present.as_ref().map(|it| (it, version))))
+        plan.users
+            .get(&ADA)
+            .map_or(Verdict::Nothing, |life| life.verdict(present.as_ref().map(|it| (it, version)), false))
     }
 
     fn state() -> impl Strategy<Value = Value> {
@@ -364,6 +414,27 @@ mod tests {
         }
 
         #[test]
+        fn a_name_is_free_before_it_is_taken(before in prop::sample::subsequence((0..12).collect::<Vec<_>>(), 6)
+            .prop_shuffle(), now in prop::sample::subsequence((0..12).collect::<Vec<_>>(), 6).prop_shuffle())
+        {
+            let renamings: Vec<_> =
+                now.iter().zip(&before).map(|(from, to)| (from != to).then_some((*from, *to))).collect();
+            let (order, circles) = in_order(&renamings);
+            let mut names = now.clone();
+            for place in &order {
+                let wanted = before[*place];
+                prop_assert!(names[*place] == wanted || !names.contains(&wanted), "{wanted} is taken");
+                names[*place] = wanted;
+            }
+            let mut places: Vec<usize> = order.into_iter().chain(circles.iter().copied()).collect();
+            places.sort_unstable();
+            prop_assert_eq!(places, (0..6).collect::<Vec<_>>());
+            for place in &circles {
+                prop_assert!(circles.iter().any(|other| other != place && now[*other] == before[*place]));
+            }
+        }
+
+        #[test]
         fn what_somebody_wrote_since_stays(states in prop::collection::vec(state(), 2..6), title in 10..12) {
             let mut now = states[states.len() - 1].clone();
             prop_assume!(!now.is_null());
@@ -380,9 +451,12 @@ mod tests {
         let mut plan = Plan::default();
         plan.take(&events[0]);
         let present = resource(&json!({ "userName": "ada" }));
-        assert_eq!(plan.users[&ADA].verdict(Some((&present, 1))), Verdict::Delete);
-        assert!(matches!(plan.users[&ADA].verdict(Some((&present, 2))), Verdict::Conflict(_)));
-        assert_eq!(plan.users[&ADA].verdict(None), Verdict::Nothing);
+        let ada = &plan.users[&ADA];
+        assert_eq!((plan.created(), plan.requests.len()), (vec![ADA], 1));
+        assert_eq!(ada.verdict(Some((&present, 1)), false), Verdict::Delete);
+        assert!(matches!(ada.verdict(Some((&present, 2)), false), Verdict::Conflict(why) if why.contains("changed")));
+        assert!(matches!(ada.verdict(Some((&present, 1)), true), Verdict::Conflict(why) if why.contains("given")));
+        assert_eq!(ada.verdict(None, false), Verdict::Nothing);
     }
 
     #[test]

@@ -20,15 +20,15 @@ use crate::{
         audit::Action as Audited,
         document::Document,
         history::Change,
-        policy::{DisplayName, OnDelete},
+        policy::{DisplayName, GroupNames, OnDelete},
         role::Holder,
-        undo::{Action, Conflict, Kind, Life, Plan, Report, Step, Tie, Verdict, previous},
+        undo::{Action, Conflict, Kind, Life, Plan, Report, Step, Tie, Verdict, in_order, previous},
         user::{State, User},
     },
     provision::admission,
     scim::{
         patch::MembersDelta,
-        resource::{self, Resource},
+        resource::{self, Resource, fold},
     },
     store::{
         self, Store, audit,
@@ -90,7 +90,8 @@ async fn which(store: &Store, scope: &Scope, mistake: Mistake) -> Result<Which> 
         (None, Some(id), None, None) => {
             let entry = request_log::find(store.begin(scope).await?, id).await?;
             let entry = entry.ok_or_else(|| Error::NotFound(format!("the request log has no entry `{id}`")))?;
-            Ok(Which { request_id: Some(entry.request_id), from: Some(entry.at), to: None, actor })
+            // Others may share the id, which the client chooses; the events have the very time of their request.
+            Ok(Which { request_id: Some(entry.request_id), from: Some(entry.at), to: Some(entry.at), actor })
         }
         (None, None, Some(from), Some(to)) if from <= to => {
             Ok(Which { request_id: None, from: Some(from), to: Some(to), actor })
@@ -138,6 +139,9 @@ async fn read(store: &Store, scope: &Scope, which: &Which) -> Result<Plan> {
     Ok(plan)
 }
 
+/// Who gets back what: the resource as it is to be, and what that changes.
+type Restored = (Kind, Uuid, Resource, Vec<Change>);
+
 /// An undo under way.
 struct Work<'a> {
     tx: RealmTx,
@@ -145,6 +149,8 @@ struct Work<'a> {
     plan: &'a Plan,
     users: HashMap<Uuid, User>,
     groups: HashMap<Uuid, Document>,
+    /// Who was created then, and stays because of what others did since: with all that it was given then.
+    kept: HashSet<Uuid>,
     report: Report,
 }
 
@@ -157,13 +163,13 @@ impl<'a> Work<'a> {
         let users: Vec<Uuid> = plan.users.keys().copied().collect();
         let users = import::lock(&mut tx, &users).await?.into_iter().map(|user| (user.document.id, user)).collect();
         let groups = stored::lock_groups(&mut tx, &groups).await?.into_iter().map(|group| (group.id, group)).collect();
-        let report = Report { events: plan.events, ..Report::default() };
-        Ok(Self { tx, scope, plan, users, groups, report })
+        let report = Report { events: plan.events, requests: plan.requests.len(), ..Report::default() };
+        Ok(Self { tx, scope, plan, users, groups, kept: HashSet::new(), report })
     }
 
     /// Users and groups: all is decided before anything changes, as one change makes versions of others.
     async fn lives(&mut self) -> Result<()> {
-        let (plan, mut come) = (self.plan, Vec::new());
+        let (plan, given) = (self.plan, self.given_since().await?);
         let mut verdicts = Vec::new();
         for (kind, lives) in [(Kind::User, &plan.users), (Kind::Group, &plan.groups)] {
             for (id, life) in lives {
@@ -171,12 +177,17 @@ impl<'a> Work<'a> {
                     document.resource().map(|resource| (resource, document.version)).ok_or(Error::Damaged(*id))
                 });
                 let present = present.transpose()?;
-                let verdict = life.verdict(present.as_ref().map(|(resource, version)| (resource, *version)));
+                let present = present.as_ref().map(|(resource, version)| (resource, *version));
+                let verdict = life.verdict(present, given.contains(id));
+                if life.is_created() && matches!(verdict, Verdict::Conflict(_)) {
+                    self.kept.insert(*id);
+                }
                 verdicts.push((kind, *id, life, verdict));
             }
         }
-        // A name has to be free before it is given back.
+        // A name has to be free before it is given back: so some go first, then others get theirs back, then some come.
         verdicts.sort_by_key(|(.., verdict)| !matches!(verdict, Verdict::Delete));
+        let (mut restored, mut users, mut groups) = (Vec::new(), Vec::new(), Vec::new());
         for (kind, id, life, verdict) in verdicts {
             match verdict {
                 Verdict::Nothing => {}
@@ -187,14 +198,18 @@ impl<'a> Work<'a> {
                         self.conflict(kind, id, format!("`{attribute}` has been changed again since"));
                     }
                     if !changes.is_empty() {
-                        self.restore(kind, id, &resource, changes).await?;
+                        restored.push(Some((kind, id, resource, changes)));
                     }
                 }
-                Verdict::Create(resource) if kind == Kind::User => come.push((id, life, resource)),
-                Verdict::Create(resource) => self.create_group(id, life, &resource).await?,
+                Verdict::Create(resource) if kind == Kind::User => users.push((id, life, resource)),
+                Verdict::Create(resource) => groups.push((id, life, resource)),
             }
         }
-        for batch in come.chunks(BATCH) {
+        self.restore_all(restored).await?;
+        for (id, life, resource) in groups {
+            self.create_group(id, life, &resource).await?;
+        }
+        for batch in users.chunks(BATCH) {
             self.create_users(batch).await?;
         }
         for (id, name) in &plan.roles {
@@ -202,6 +217,34 @@ impl<'a> Work<'a> {
             self.report.conflicts.push(Conflict { kind: Kind::Role, id: *id, name: name.clone(), reason });
         }
         Ok(())
+    }
+
+    /// Which of those who were created then have got a group or a role since which they have still?
+    async fn given_since(&mut self) -> Result<HashSet<Uuid>> {
+        let (plan, created) = (self.plan, self.plan.created());
+        let (mut given, mut keys, mut seqs) = (HashSet::new(), Vec::new(), Vec::new());
+        for key in stored::memberships_of(&mut self.tx, &created).await? {
+            if let Some(tie) = plan.members.get(&key).filter(|tie| tie.after) {
+                keys.push(key);
+                seqs.push(tie.seq);
+            } else {
+                given.insert(key.1);
+            }
+        }
+        given.extend(stored::moved_again(&mut self.tx, &keys, &seqs).await?.into_iter().map(|(_, member)| member));
+        keys.clear();
+        seqs.clear();
+        for key @ (holder, role) in stored::mappings_of(&mut self.tx, &created).await? {
+            let kind = if plan.users.contains_key(&holder) { Kind::User } else { Kind::Group };
+            if let Some(tie) = plan.mappings.get(&(kind, holder, role)).filter(|tie| tie.after) {
+                keys.push(key);
+                seqs.push(tie.seq);
+            } else {
+                given.insert(holder);
+            }
+        }
+        given.extend(stored::mapped_again(&mut self.tx, &keys, &seqs).await?.into_iter().map(|(holder, _)| holder));
+        Ok(given)
     }
 
     async fn delete(&mut self, kind: Kind, id: Uuid) -> Result<()> {
@@ -216,6 +259,37 @@ impl<'a> Work<'a> {
             self.groups.remove(&id);
         }
         Ok(())
+    }
+
+    /// Each is restored once its former name is free.
+    async fn restore_all(&mut self, mut all: Vec<Option<Restored>>) -> Result<()> {
+        let names = |(kind, id, to, _): &Restored| {
+            let from = self.document(*kind, *id)?.resource()?;
+            let (from, to) = (self.sole_name(*kind, &from)?, self.sole_name(*kind, to)?);
+            (from != to).then_some(((*kind, from), (*kind, to)))
+        };
+        let renamings: Vec<_> = all.iter().map(|one| names(one.as_ref()?)).collect();
+        let (order, circles) = in_order(&renamings);
+        for place in order {
+            if let Some((kind, id, to, changes)) = all[place].take() {
+                self.restore(kind, id, &to, changes).await?;
+            }
+        }
+        for (kind, id, ..) in circles.into_iter().filter_map(|place| all[place].take()) {
+            let reason = "it and others took each other's names then, so that none is free to be given back: give one of \
+                          them another name by hand, and undo again";
+            self.conflict(kind, id, reason);
+        }
+        Ok(())
+    }
+
+    /// The name, folded, which nobody else of its kind may have.
+    fn sole_name(&self, kind: Kind, resource: &Resource) -> Option<String> {
+        match kind {
+            Kind::User => resource.user_name().map(fold),
+            _ if self.scope.realm.policy.group_names == GroupNames::Unique => resource.display_name().map(fold),
+            _ => None,
+        }
     }
 
     async fn restore(&mut self, kind: Kind, id: Uuid, to: &Resource, attributes: Vec<Change>) -> Result<()> {
@@ -317,8 +391,11 @@ impl<'a> Work<'a> {
 
     /// Members come and go, group by group.
     async fn memberships(&mut self) -> Result<()> {
-        let ties: Vec<((Uuid, Uuid), Tie)> =
-            self.plan.members.iter().filter(|(_, tie)| !tie.is_as_before()).map(|(key, tie)| (*key, *tie)).collect();
+        let stays = |(group, member): &(Uuid, Uuid), tie: &Tie| {
+            tie.is_as_before() || !tie.before && (self.kept.contains(group) || self.kept.contains(member))
+        };
+        let ties = self.plan.members.iter().filter(|(key, tie)| !stays(key, tie));
+        let ties: Vec<((Uuid, Uuid), Tie)> = ties.map(|(key, tie)| (*key, *tie)).collect();
         let keys: Vec<(Uuid, Uuid)> = ties.iter().map(|(key, _)| *key).collect();
         let present = stored::members_among(&mut self.tx, &keys).await?;
         let seqs: Vec<i64> = ties.iter().map(|(_, tie)| tie.seq).collect();
@@ -395,8 +472,9 @@ impl<'a> Work<'a> {
 
     /// Roles come and go, holder by holder.
     async fn mappings(&mut self) -> Result<()> {
-        let ties: Vec<((Kind, Uuid, Uuid), Tie)> =
-            self.plan.mappings.iter().filter(|(_, tie)| !tie.is_as_before()).map(|(key, tie)| (*key, *tie)).collect();
+        let stays = |holder: &Uuid, tie: &Tie| tie.is_as_before() || !tie.before && self.kept.contains(holder);
+        let ties = self.plan.mappings.iter().filter(|((_, holder, _), tie)| !stays(holder, tie));
+        let ties: Vec<((Kind, Uuid, Uuid), Tie)> = ties.map(|(key, tie)| (*key, *tie)).collect();
         let keys: Vec<(Uuid, Uuid)> = ties.iter().map(|((_, holder, role), _)| (*holder, *role)).collect();
         let seqs: Vec<i64> = ties.iter().map(|(_, tie)| tie.seq).collect();
         let again = stored::mapped_again(&mut self.tx, &keys, &seqs).await?;

@@ -42,6 +42,24 @@ const MAPPED_AGAIN: &str = "
                     WHERE e.realm_id = $1 AND e.resource_id = t.holder_id AND e.seq > t.seq
                       AND coalesce(e.member_id) = t.role_id)";
 
+/// Groups which these users and groups are in.
+const MEMBERSHIPS_OF: &str = "
+    SELECT group_id, member_id FROM group_members
+     WHERE realm_id = $1 AND user_id = ANY ($2) AND user_id IS NOT NULL
+    UNION ALL
+    SELECT group_id, member_id FROM group_members
+     WHERE realm_id = $1 AND nested_id = ANY ($2) AND nested_id IS NOT NULL";
+
+/// Roles of these users and groups. The one which tells who is the IdP's comes with the user, and no event tells of it.
+const MAPPINGS_OF: &str = "
+    SELECT m.user_id, m.role_id
+      FROM user_roles m
+      JOIN users u ON u.realm_id = $1 AND u.id = m.user_id
+      JOIN roles r ON r.realm_id = $1 AND r.id = m.role_id
+     WHERE m.realm_id = $1 AND m.user_id = ANY ($2) AND NOT (u.managed AND r.name = 'scim-managed')
+    UNION ALL
+    SELECT group_id, role_id FROM group_roles WHERE realm_id = $1 AND group_id = ANY ($2)";
+
 /// The groups of `ids`, held against everybody who would write them or refer to them until the transaction ends.
 pub async fn lock_groups(tx: &mut RealmTx, ids: &[Uuid]) -> Result<Vec<Document>> {
     tx.query(LOCK_GROUPS, &[&ids]).await?.iter().map(document_from).collect()
@@ -65,6 +83,16 @@ pub async fn forget(tx: &mut RealmTx, kind: &str, ids: &[Uuid], at: Timestamp) -
 pub async fn members_among(tx: &mut RealmTx, ties: &[(Uuid, Uuid)]) -> Result<HashSet<(Uuid, Uuid)>> {
     let (groups, members): (Vec<Uuid>, Vec<Uuid>) = ties.iter().copied().unzip();
     pairs(&tx.query(MEMBERS_AMONG, &[&groups, &members]).await?)
+}
+
+/// The memberships of these users and groups: by group and member.
+pub async fn memberships_of(tx: &mut RealmTx, ids: &[Uuid]) -> Result<Vec<(Uuid, Uuid)>> {
+    pairs(&tx.query(MEMBERSHIPS_OF, &[&ids]).await?)
+}
+
+/// The role mappings of these users and groups: by holder and role.
+pub async fn mappings_of(tx: &mut RealmTx, ids: &[Uuid]) -> Result<Vec<(Uuid, Uuid)>> {
+    pairs(&tx.query(MAPPINGS_OF, &[&ids]).await?)
 }
 
 /// Which of these memberships changed behind the events given.
@@ -91,6 +119,6 @@ pub async fn role_names(tx: &mut RealmTx, ids: &[Uuid]) -> Result<HashMap<Uuid, 
     tx.query(sql, &[&ids]).await?.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
 }
 
-fn pairs(rows: &[tokio_postgres::Row]) -> Result<HashSet<(Uuid, Uuid)>> {
+fn pairs<C: FromIterator<(Uuid, Uuid)>>(rows: &[tokio_postgres::Row]) -> Result<C> {
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
 }

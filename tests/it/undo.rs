@@ -20,10 +20,48 @@ async fn undone(realm: &Realm, what: Value) -> Value {
     let done = realm.admin.post("/undo", really).await;
     assert_eq!(done.status, 200, "{done}");
     let (tried, done) = (tried.json(), done.json());
-    for key in ["events", "changes", "conflicts"] {
+    for key in ["events", "requests", "changes", "conflicts"] {
         assert_eq!(tried[key], done[key], "{key}");
     }
     done
+}
+
+/// A bulk request of these operations, by `X-Request-Id`. Gives the ids of what they are about.
+async fn bulk(realm: &Realm, request_id: &str, operations: Value) -> Vec<String> {
+    let sent = json!({ "schemas": [BULK], "Operations": operations });
+    let reply = realm.header("X-Request-Id", request_id).post("/Bulk", sent).await;
+    let done = reply.json()["Operations"].as_array().expect("a list").clone();
+    let id = |one: &Value| {
+        assert!(one["status"].as_str().is_some_and(|status| status.starts_with('2')), "{one}");
+        one["location"].as_str().and_then(|location| location.rsplit('/').next()).expect("a place").to_owned()
+    };
+    done.iter().map(id).collect()
+}
+
+fn creates(bulk_id: &str, user_name: &str) -> Value {
+    json!({ "method": "POST", "path": "/Users", "bulkId": bulk_id,
+            "data": { "schemas": [USER], "userName": user_name } })
+}
+
+fn patches(path: &str, operation: &Value) -> Value {
+    json!({ "method": "PATCH", "path": path, "data": { "Operations": [operation],
+            "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"] } })
+}
+
+fn renames(user: &str, name: &str) -> Value {
+    patches(&format!("/Users/{user}"), &json!({ "op": "replace", "path": "userName", "value": name }))
+}
+
+async fn add_member(realm: &Realm, group: &str, member: &str) {
+    let add = json!([{ "op": "add", "path": "members", "value": [{ "value": member }] }]);
+    assert!(realm.operations(&format!("/Groups/{group}"), add).await.status.is_success());
+}
+
+/// Why it is left alone.
+fn reason<'a>(report: &'a Value, id: &str) -> &'a str {
+    let conflicts = report["conflicts"].as_array().expect("a list");
+    let of = conflicts.iter().find(|conflict| conflict["id"] == id);
+    of.unwrap_or_else(|| panic!("a conflict of {id} in {report}"))["reason"].as_str().expect("a text")
 }
 
 /// Users, groups, memberships and roles, as they are.
@@ -210,6 +248,105 @@ async fn an_entry_of_the_request_log_says_what_is_meant() {
     assert_eq!((actions(&report), &report["events"]), (vec![("user", "restore")], &json!(1)));
     let user = realm.get(&format!("/Users/{ada}")).await.json();
     assert_eq!((&user["title"], &user["locale"]), (&json!("kept"), &Value::Null));
+}
+
+#[tokio::test]
+async fn a_request_is_taken_back_without_the_others_which_share_its_id() {
+    let realm = World::realm().await;
+    let (ada, bob) = (realm.user("ada").await, realm.user("bob").await);
+    bulk(&realm, "same", json!([renames(&ada, "adda")])).await;
+    realm.group("engines", &[&ada]).await;
+    bulk(&realm, "same", json!([renames(&bob, "bobby")])).await;
+    let entry = loop {
+        let log = realm.admin.get("/scim/requests?request_id=same").await.json();
+        match log.as_array().map(Vec::as_slice) {
+            Some([_, oldest]) => break oldest["id"].clone(),
+            _ => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
+        }
+    };
+    let report = undone(&realm, json!({ "request": entry })).await;
+    assert_eq!((&report["events"], &report["requests"]), (&json!(1), &json!(1)));
+    assert_eq!(realm.names("userName pr").await, ["ada", "bobby"]);
+    let report = undone(&realm, json!({ "request_id": "same" })).await;
+    assert_eq!(report["requests"], 2, "it says that others are meant, too");
+    assert_eq!(realm.names("userName pr").await, ["ada", "bob"]);
+}
+
+#[tokio::test]
+async fn whoever_was_given_a_group_or_a_role_since_is_not_deleted() {
+    let realm = World::realm().await;
+    let engines = realm.group("engines", &[]).await;
+    let joins = json!({ "op": "add", "path": "members", "value": [{ "value": "bulkId:3" }] });
+    let operations = json!([
+        creates("1", "joined"),
+        creates("2", "mapped"),
+        creates("3", "alone"),
+        { "method": "POST", "path": "/Groups", "bulkId": "4",
+          "data": { "schemas": [GROUP], "displayName": "nested", "members": [{ "value": "bulkId:3" }] } },
+        patches(&format!("/Groups/{engines}"), &joins),
+    ]);
+    let ids = bulk(&realm, "mistake-4", operations).await;
+    let (joined, mapped, nested) = (&ids[0], &ids[1], &ids[3]);
+    add_member(&realm, &engines, joined).await;
+    add_member(&realm, &engines, nested).await;
+    map_role(&realm, &format!("/users/{mapped}")).await;
+
+    let report = undone(&realm, json!({ "request_id": "mistake-4" })).await;
+    for id in [joined, mapped, nested] {
+        assert_eq!(reason(&report, id), "it was created then, and has been given a group or a role since");
+    }
+    assert_eq!(actions(&report), [("user", "delete")], "what it was given by the same request holds nothing up");
+    assert_eq!(realm.names("userName pr").await, ["joined", "mapped"]);
+
+    let out = json!([{ "op": "remove", "path": "members", "value": [{ "value": joined }] }]);
+    assert!(realm.operations(&format!("/Groups/{engines}"), out).await.status.is_success());
+    let report = undone(&realm, json!({ "request_id": "mistake-4" })).await;
+    assert_eq!(actions(&report), [("user", "delete")], "nobody else wants it any more");
+    assert_eq!(realm.names("userName pr").await, ["mapped"]);
+}
+
+#[tokio::test]
+async fn what_stays_keeps_what_it_was_given_when_it_was_created() {
+    let realm = World::realm().await;
+    let (ada, bob, engines) = (realm.user("ada").await, realm.user("bob").await, realm.group("engines", &[]).await);
+    let joins = json!({ "op": "add", "path": "members", "value": [{ "value": "bulkId:1" }, { "value": ada }] });
+    let operations = json!([
+        creates("1", "new"),
+        { "method": "POST", "path": "/Groups", "bulkId": "2",
+          "data": { "schemas": [GROUP], "displayName": "fresh", "members": [{ "value": ada }, { "value": bob }] } },
+        patches(&format!("/Groups/{engines}"), &joins),
+    ]);
+    let ids = bulk(&realm, "mistake-5", operations).await;
+    let (new, fresh) = (&ids[0], &ids[1]);
+    replace(&realm, &format!("/Users/{new}"), json!({ "title": "wanted by now" })).await;
+    replace(&realm, &format!("/Groups/{fresh}"), json!({ "displayName": "wanted by now" })).await;
+
+    let report = undone(&realm, json!({ "request_id": "mistake-5" })).await;
+    assert!(reason(&report, new).contains("changed since") && reason(&report, fresh).contains("changed since"));
+    assert_eq!(report["conflicts"].as_array().map(Vec::len), Some(2));
+    assert_eq!(actions(&report), [("group", "members")]);
+    assert_eq!(realm.members_of(fresh).await, [ada.as_str(), &bob]);
+    assert_eq!(realm.members_of(&engines).await, [new.as_str()], "the others were there before");
+}
+
+#[tokio::test]
+async fn names_are_given_back_in_the_order_in_which_they_become_free() {
+    let realm = World::realm().await;
+    let (p, q, r) = (realm.user("cp").await, realm.user("cq").await, realm.user("cr").await);
+    let before = directory(&realm).await;
+    bulk(&realm, "chain", json!([renames(&p, "cp2"), renames(&q, "cp"), renames(&r, "CQ")])).await;
+    let report = undone(&realm, json!({ "request_id": "chain" })).await;
+    assert_eq!((actions(&report), &report["conflicts"]), (vec![("user", "restore"); 3], &json!([])));
+    assert_eq!(directory(&realm).await, before, "as if nothing had happened");
+
+    bulk(&realm, "swap", json!([renames(&p, "x"), renames(&q, "cp"), renames(&p, "cq"), renames(&r, "CR")])).await;
+    let report = undone(&realm, json!({ "request_id": "swap" })).await;
+    assert!(reason(&report, &p).contains("each other's names") && reason(&report, &q).contains("each other's names"));
+    assert_eq!(actions(&report), [("user", "restore")], "a name in other letters is in nobody's way");
+    assert_eq!(realm.names("userName pr").await, ["cp", "cq", "cr"]);
+    replace(&realm, &format!("/Users/{p}"), json!({ "userName": "y" })).await;
+    undone(&realm, json!({ "request_id": "swap" })).await;
+    assert_eq!(realm.get(&format!("/Users/{q}")).await.json()["userName"], "cq");
 }
 
 #[tokio::test]
