@@ -33,7 +33,7 @@ pub const QUERY: &[(&str, &str)] = &[
     ("method", "The HTTP method"),
     ("path", "How the path begins behind the base URL: `/Users`"),
     ("diagnosis", "The name of a fault"),
-    ("request_id", "The id which the answer had as `X-LoggedRequest-Id`"),
+    ("request_id", "The id which the answer had as `X-Request-Id`"),
     ("q", "Text in the path, in the error or in the body, as the log shows them"),
 ];
 
