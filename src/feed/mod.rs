@@ -37,6 +37,8 @@ use crate::{
 
 /// How long those wait for whom there is no place.
 const SOON: Duration = Duration::from_millis(500);
+/// How long nobody hears of any realm before he looks for himself.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// How the feed works.
 #[derive(Debug, Clone, Copy)]
@@ -113,10 +115,11 @@ impl Feed {
         let _ = timeout_at(end, head.wait_for(|known| *known > seq)).await;
     }
 
-    /// Returns when any realm has new events, or at `end`, or soon if too many wait already.
+    /// Returns when any realm has new events, or at `end`, or soon if too many wait already; and after a
+    /// while, since a hint may be lost.
     pub async fn any(&self, mut moved: broadcast::Receiver<RealmId>, end: Instant) {
         let Ok(_place) = self.waiting.try_acquire() else { return sleep(SOON).await };
-        let _ = timeout_at(end, moved.recv()).await;
+        let _ = timeout_at(end.min(Instant::now() + LOOK_AGAIN), moved.recv()).await;
     }
 
     /// The realm has come up to `seq`.
@@ -133,7 +136,11 @@ impl Feed {
                 });
             }
         }
-        drop(heads);
+    }
+
+    /// The realm has come up to `seq`, and that is news.
+    fn tell(&self, realm: RealmId, seq: i64) {
+        self.raise(realm, seq);
         let _ = self.moved.send(realm);
     }
 
@@ -157,7 +164,7 @@ impl Feed {
         let mut heard = self.store.pulse().listen_to_events();
         loop {
             match heard.recv().await {
-                Ok(Some((realm, seq))) => self.raise(realm, seq),
+                Ok(Some((realm, seq))) => self.tell(realm, seq),
                 Ok(None) | Err(broadcast::error::RecvError::Lagged(_)) => {
                     // The sequencer looks again within a second.
                     let _ = self.look().await;

@@ -107,7 +107,10 @@ async fn look_around(store: &Store) -> Result<()> {
                 telemetry::revocations_late(late);
                 warn!(realm.id = %realm, late, "no application has acknowledged in time who lost access");
             }
-            Err(error) => return Err(error),
+            Err(error @ Error::Unavailable(_)) => return Err(error),
+            Err(error) => {
+                warn!(%error, realm.id = %realm, "it was not told who lost access without an acknowledgement");
+            }
         }
     }
     Ok(())

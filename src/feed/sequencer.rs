@@ -28,6 +28,8 @@ use crate::{
 
 /// Time between two steps of a partition under load: what comes meanwhile is moved together, for a fraction of the work.
 const GATHER: Duration = Duration::from_millis(20);
+/// Rows of a step after steps which failed, at least.
+const LEAST_STEP: i64 = 8;
 /// How often it is looked whether something was left behind.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Realms whose partitions are known at most, before they are looked up anew.
@@ -56,11 +58,17 @@ pub(super) async fn run(feed: Feed) {
 /// Moves what is in a partition whenever there is something. Each partition has a task of its own: another node may hold
 /// one and be frozen, until the database ends its transaction.
 async fn keep_empty(feed: Feed, partition: usize, due: Arc<Notify>) {
+    let mut limit = STEP;
     loop {
         due.notified().await;
         let begun = Instant::now();
-        if let Err(error) = drain(&feed, partition).await {
-            warn!(%error, ?error, partition, "changes were not given their places, it is tried again");
+        match drain(&feed, partition, limit).await {
+            Ok(()) => limit = STEP,
+            Err(error) => {
+                // Large documents may be more than a statement has time for.
+                limit = (limit / 4).max(LEAST_STEP);
+                warn!(%error, ?error, partition, "changes were not given their places, it is tried again");
+            }
         }
         sleep_until(begun + GATHER).await;
     }
@@ -102,15 +110,15 @@ fn age(since: Timestamp) -> Duration {
 }
 
 /// Moves all that is committed in the partition.
-async fn drain(feed: &Feed, partition: usize) -> Result<()> {
+async fn drain(feed: &Feed, partition: usize, limit: i64) -> Result<()> {
     loop {
         let tells = !feed.store.pulse().is_alone();
-        let moved = events::step(&feed.store, partition, tells).await?;
+        let moved = events::step(&feed.store, partition, limit, tells).await?;
         telemetry::events(moved.rows);
         for (realm, seq) in moved.heads {
-            feed.raise(realm, seq);
+            feed.tell(realm, seq);
         }
-        if moved.rows < STEP {
+        if moved.rows < limit {
             return Ok(());
         }
     }

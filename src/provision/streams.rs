@@ -30,6 +30,8 @@ use crate::{
 const MAX_STREAMS: i64 = 100;
 /// Events behind the cursor which are looked at, at most; so many may be handed out before the first is acknowledged.
 pub const WINDOW: usize = 1_000;
+/// Events which are read at once at least: there may be many for which SCIM has no word.
+const LEAST_READ: usize = 128;
 
 /// What an operator wishes of a new stream.
 #[derive(Debug, Clone)]
@@ -151,7 +153,7 @@ pub async fn poll(
         tx.commit().await?;
 
         let place = stream.place.clone().acknowledging(&done);
-        let limit = (poll.most + place.acknowledged.len()).clamp(1, WINDOW);
+        let limit = (poll.most + place.acknowledged.len()).clamp(LEAST_READ, WINDOW);
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let patterns = stream.events.patterns().iter().map(String::as_str);
         let names = event::names_of(patterns).map_err(Error::Invalid)?;

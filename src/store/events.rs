@@ -43,7 +43,7 @@ fn move_of(partition: usize) -> String {
     format!(
         "WITH due AS (
              DELETE FROM outbox_{partition}
-              WHERE ctid = ANY (ARRAY(SELECT ctid FROM outbox_{partition} ORDER BY id LIMIT {STEP}))
+              WHERE ctid = ANY (ARRAY(SELECT ctid FROM outbox_{partition} ORDER BY id LIMIT $2))
              RETURNING *),
          counted AS (
              SELECT d.realm_id, count(*) AS events FROM due d JOIN realms r ON r.id = d.realm_id GROUP BY d.realm_id),
@@ -180,10 +180,10 @@ pub struct Keeping {
     pub keep: EventsKept,
 }
 
-/// Gives places to what waits in the partition, up to [`STEP`] rows. The other nodes are told if `tells`.
-pub async fn step(store: &Store, partition: usize, tells: bool) -> Result<Moved> {
+/// Gives places to what waits in the partition, up to `limit` rows. The other nodes are told if `tells`.
+pub async fn step(store: &Store, partition: usize, limit: i64, tells: bool) -> Result<Moved> {
     let number = i16::try_from(partition).unwrap_or(i16::MAX);
-    let rows = store.query_from((ENTER_PARTITION, &[&number]), &MOVE[partition], &[&tells]).await?;
+    let rows = store.query_from((ENTER_PARTITION, &[&number]), &MOVE[partition], &[&tells, &limit]).await?;
     let mut moved = Moved::default();
     for row in &rows {
         moved.rows = row.try_get("taken")?;
@@ -237,7 +237,8 @@ pub async fn after(mut tx: RealmTx, after: i64, limit: i64, names: &[String]) ->
 /// Events of all realms behind `places`, each with its realm's name: at most `limit` of them, about the oldest first, and
 /// the places to go on from. Of one realm they are in order.
 pub async fn after_places(store: &Store, places: Places, limit: usize) -> Result<(Vec<(String, Event)>, Places)> {
-    let most = i64::try_from(limit).unwrap_or(i64::MAX);
+    // A part from each partition: a page may hold fewer than are there, and is never read for naught.
+    let most = i64::try_from(limit.div_ceil(PARTITIONS)).unwrap_or(i64::MAX);
     let rows = store.query_from((OVERSEE, &[]), &AFTER_PLACES, &[&places.0.as_slice(), &most]).await?;
     let mut queues: [VecDeque<(i64, String, Event)>; PARTITIONS] = std::array::from_fn(|_| VecDeque::new());
     for row in &rows {

@@ -77,6 +77,13 @@ const UPDATE: &str = "
           FROM updated)
     SELECT version, updated_at FROM updated";
 
+/// Holds the groups around a group which is about to go, for the reason told at `users::LOCK_GROUPS`.
+const LOCK_PARENTS: &str = "
+    SELECT FROM groups
+     WHERE realm_id = $1
+       AND id IN (SELECT group_id FROM group_members WHERE realm_id = $1 AND nested_id = $2 AND nested_id IS NOT NULL)
+     ORDER BY id FOR NO KEY UPDATE";
+
 /// Memberships go by the foreign key; those of the group in other groups are told of, as are those in it; last, that it
 /// is gone.
 const DELETE: &str = "
@@ -191,6 +198,7 @@ pub async fn delete(
     origin: &Origin<'_>,
     last: bool,
 ) -> Result<()> {
+    tx.query(LOCK_PARENTS, &[&id.0]).await?;
     let params: [&(dyn ToSql + Sync); 5] = [&id.0, &origin.at, &origin.actor, &origin.request_id, &keep_tombstone];
     let outcome = if last { tx.finish(DELETE, &params).await } else { tx.query(DELETE, &params).await };
     outcome.map(|_| ())

@@ -218,7 +218,10 @@ pub async fn delete_some(mut tx: RealmTx) -> Result<bool> {
 pub async fn delete(mut tx: RealmTx, epoch: i64, cause: &Cause) -> Result<()> {
     hold(&mut tx).await?;
     // Nothing is added from here on: who writes the log holds the realm as well.
-    tx.query("DELETE FROM request_log WHERE realm_id = $1", &[]).await?;
+    // The others have no foreign key; what a sequencer has in hand is waited for at the outbox.
+    for table in ["request_log", "outbox", "events", "revocations"] {
+        tx.query(&format!("DELETE FROM {table} WHERE realm_id = $1"), &[]).await?;
+    }
     let (entry, actor) = (Uuid::now_v7(), Json(&cause.actor));
     let rows = tx.finish(DELETE, &[&epoch, &CHANNEL, &entry, &actor, &&*cause.request_id, &cause.at]).await?;
     if rows.is_empty() { Err(Error::Stale) } else { Ok(()) }

@@ -50,6 +50,7 @@ const RECORD: &str = "
           FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[], $5::jsonb[])
                AS t (realm_id, webhook_id, fence, cursor, state)
          WHERE c.realm_id = t.realm_id AND c.webhook_id = t.webhook_id AND c.fence = t.fence AND c.leased_by = $6
+           AND NOT c.parked
         RETURNING c.realm_id, c.webhook_id, c.cursor, c.state, c.parked),
     told AS (
         INSERT INTO outbox (realm_id, event, resource_id, version, facts, actor, request_id, created_at)

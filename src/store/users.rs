@@ -89,6 +89,14 @@ const UPDATE: &str = "
                $9, $10, $3 FROM updated)
     SELECT version, updated_at FROM updated";
 
+/// Holds the groups of a user who is about to go. A statement of its own: the next one sees who has left them while this
+/// one waited, so that nobody is told to leave twice.
+const LOCK_GROUPS: &str = "
+    SELECT FROM groups
+     WHERE realm_id = $1
+       AND id IN (SELECT group_id FROM group_members WHERE realm_id = $1 AND user_id = $2 AND user_id IS NOT NULL)
+     ORDER BY id FOR NO KEY UPDATE";
+
 /// The user goes out of its groups (each one a version and an event), leaves a tombstone where wanted, and is told of,
 /// last, with what else it takes for it to come back.
 const DELETE: &str = "
@@ -191,6 +199,7 @@ pub async fn update(
 
 /// Deletes a locked user; and commits, if that is the `last` statement.
 pub async fn delete(tx: &mut RealmTx, id: UserId, keep_tombstone: bool, origin: &Origin<'_>, last: bool) -> Result<()> {
+    tx.query(LOCK_GROUPS, &[&id.0]).await?;
     let params: [&(dyn ToSql + Sync); 5] = [&id.0, &origin.at, &origin.actor, &origin.request_id, &keep_tombstone];
     let outcome = if last { tx.finish(DELETE, &params).await } else { tx.query(DELETE, &params).await };
     outcome.map(|_| ())

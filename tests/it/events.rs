@@ -226,3 +226,19 @@ async fn events_are_kept_for_as_long_as_the_policy_says() {
     assert_eq!(events(&next)[0]["seq"], 4, "the numbers go on");
     assert_eq!(events(&realm.admin.get("/events").await).len(), 3, "another realm keeps its own");
 }
+
+#[tokio::test]
+async fn whoever_leaves_a_group_and_is_deleted_at_the_same_time_leaves_it_once() {
+    let realm = World::realm().await;
+    for round in 0..20 {
+        let user = realm.user(&format!("user-{round}")).await;
+        let group = realm.group(&format!("group-{round}"), &[&user]).await;
+        let leave = patch(&json!([{ "op": "remove", "path": format!("members[value eq \"{user}\"]") }]));
+        let (path, gone) = (format!("/Groups/{group}"), format!("/Users/{user}"));
+        let (left, deleted) = tokio::join!(realm.patch(&path, leave), realm.delete(&gone));
+        assert!(left.status.is_success(), "{left}");
+        assert_eq!(deleted.status, 204);
+    }
+    let told = all(&realm).await;
+    assert_eq!(names(&told).iter().filter(|name| **name == "dsync.group.user_removed").count(), 20);
+}

@@ -124,6 +124,7 @@ async fn who_comes_back_goes_on_where_it_was() {
 async fn a_stream_begins_with_what_is_yet_to_come_unless_it_is_told_where() {
     let realm = World::realm().await;
     let ada = realm.user("ada").await;
+    World::all_told(&World::shared().superuser().await, &realm.name).await;
     let mut first = Live::open(&realm.admin, "?after=1", None).await;
     assert_eq!(first.some(1).await[0].event, "dsync.user.created");
     let mut live = Live::open(&realm.admin, "", None).await;

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, sleep},
+    time::{Instant, sleep, sleep_until},
 };
 use tracing::{debug, warn};
 
@@ -169,8 +169,11 @@ impl Endpoint {
                 return Some(Stop::Changed);
             }
             let number = place.state.attempts() + 1;
-            let (attempt, outcome) =
-                attempt::attempt(&shared.outbound, &order.target, message, number, LIMITS.time).await;
+            let (attempt, outcome) = tokio::select! {
+                done = attempt::attempt(&shared.outbound, &order.target, message, number, LIMITS.time) => done,
+                // Another node may send it again from here on, and what follows.
+                () = self.is_out() => return Some(Stop::Changed),
+            };
             let before = place.state;
             place.state = attempt::state_after(place.state, &attempt, outcome);
             if place.state == State::Active {
@@ -186,6 +189,18 @@ impl Endpoint {
                 State::Failing { .. } => {}
                 State::Parked { .. } => return Some(Stop::Parked),
             }
+        }
+    }
+
+    /// Returns when the time of this node is over and was not renewed.
+    async fn is_out(&self) {
+        let until = self.shared.until.subscribe();
+        loop {
+            let end = *until.borrow();
+            if end <= Instant::now() {
+                return;
+            }
+            sleep_until(end).await;
         }
     }
 

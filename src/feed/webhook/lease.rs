@@ -9,7 +9,7 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, sleep, sleep_until, timeout},
 };
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 use uuid::Uuid;
 
 use super::{Shared, endpoint::Endpoint, writer};
@@ -190,7 +190,9 @@ async fn sweep_once(store: &Store) -> Result<()> {
             match sweep_realm(store, realm, epoch).await {
                 // It has changed meanwhile, or is gone: its turn comes again.
                 Ok(()) | Err(Error::Stale) => {}
-                Err(error) => return Err(error),
+                Err(error @ Error::Unavailable(_)) => return Err(error),
+                // Those behind it have their turn all the same.
+                Err(error) => warn!(%error, realm.id = %realm, "old attempts of a realm could not be deleted"),
             }
         }
     }

@@ -79,7 +79,7 @@ pub fn routes() -> Vec<Route> {
             .query(QUERY)
             .answers::<EventsOfRealm>(200),
         route(Method::GET, "/admin/events", admin(Everything, of_all))
-            .says("What happened in all realms, of each realm in order and without gaps")
+            .says("What happened in all realms, of each in order; whoever was away for longer than a realm keeps its events sees a gap in its `seq`")
             .query(QUERY_OF_ALL)
             .answers::<EventsOfAll>(200),
     ]
